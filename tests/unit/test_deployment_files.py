@@ -1,4 +1,4 @@
-"""What the Dockerfile, docker-compose.yml and .env.example promise, read from the files: no Docker is needed.
+"""What the Dockerfile, docker-compose.yml and .env.example promise, read without any Docker.
 
 Does not start anything, and so cannot show that the containers become healthy.
 """
