@@ -1,0 +1,1 @@
+"""HTTP only: routes, schemas, problems. What a route does stands in `app.services`."""

@@ -1,0 +1,97 @@
+"""Puts the ASGI application together: what it opens, its middleware, its routes."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from app import __version__, logs
+from app.api import problems, service, tasks
+from app.api.dependencies import Resources
+from app.api.limits import BodyLimit
+from app.api.measuring import Measuring
+from app.api.openapi import describe
+from app.broker.celery import create_celery
+from app.broker.publisher import Publisher
+from app.db import schema
+from app.db.engine import Database
+from app.errors import Unavailable
+from app.handlers import registry
+from app.services.health import Health
+from app.services.lifecycle.dispatch import Dispatcher
+from app.settings import Settings, get_settings
+
+# Seconds that tasks created last have to be published before the process ends.
+_DRAIN_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+def create_application() -> FastAPI:
+    """Return the application, ready to be served; it connects when it starts."""
+    settings = get_settings()
+    logs.configure(settings)
+    registry.load()
+    # fastapi-offline serves the documentation pages' scripts itself, so that they need no internet.
+    app: FastAPI = FastAPIOffline(
+        title="Task Manager API",
+        version=__version__,
+        description="Takes work over HTTP, runs it on Celery workers, and keeps what became of it.",
+        lifespan=_lifespan,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Measuring)
+    app.include_router(service.router)
+    app.include_router(tasks.router)
+    describe(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings = get_settings()
+    resources = _open(settings)
+    app.state.resources = resources
+    # As many threads as connections: with more, requests would wait for each other's.
+    anyio.to_thread.current_default_thread_limiter().total_tokens = settings.api_threads
+    await anyio.to_thread.run_sync(_say_schema, resources.database)
+    resources.dispatcher.start()
+    try:
+        yield
+    finally:
+        await anyio.to_thread.run_sync(resources.dispatcher.stop, _DRAIN_SECONDS)
+        resources.health.close()
+        resources.database.close()
+
+
+def _open(settings: Settings) -> Resources:
+    publisher = Publisher(create_celery(settings, publisher_only=True))
+    # One connection beyond the threads is the dispatcher's.
+    database = Database(
+        settings, pool_size=settings.api_threads + 1, application_name="task-manager api"
+    )
+    health = Health(
+        Database(
+            settings,
+            pool_size=2,
+            application_name="task-manager health",
+            timeout_seconds=settings.health_timeout_seconds,
+        ),
+        publisher,
+        settings.health_timeout_seconds,
+    )
+    return Resources(database, publisher, Dispatcher(database, publisher), health)
+
+
+def _say_schema(database: Database) -> None:
+    """Say clearly at the start what requests would otherwise run into one by one."""
+    try:
+        with database.transaction() as connection:
+            schema.check(connection)
+    except Unavailable as error:
+        log.error("%s Requests that need the database get 503 until then.", error)

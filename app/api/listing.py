@@ -1,0 +1,23 @@
+"""How a list is asked for and paged: several values in one parameter, and the link to what follows."""
+
+from typing import Any
+
+from fastapi import Request
+from pydantic import BeforeValidator
+
+
+def comma_separated() -> BeforeValidator:
+    """Return a validator that also takes `a,b` where a parameter may be repeated."""
+
+    def split(values: Any) -> Any:
+        if not isinstance(values, list):
+            return values
+        return [part for value in values for part in str(value).split(",")]
+
+    return BeforeValidator(split)
+
+
+def next_link(request: Request, before: int) -> str:
+    """Return the Link header (RFC 8288) for the page of the same list that starts below an id."""
+    url = request.url.remove_query_params(["skip", "before"]).include_query_params(before=before)
+    return f'<{url}>; rel="next"'

@@ -1,0 +1,122 @@
+"""Every error answer, as application/problem+json (RFC 9457), mapped here and nowhere else.
+
+Promises that an answer never echoes what the client sent beyond names of fields, and that nothing
+a client sends can make rendering the error fail.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from app.errors import TaskAlreadyFinal, TaskNotFound, Unavailable
+
+MEDIA_TYPE = "application/problem+json"
+# Seconds after which a client may try again when something the service needs is away.
+RETRY_AFTER_SECONDS = 2
+
+log = logging.getLogger(__name__)
+
+
+def problem(
+    request: Request,
+    status: int,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> Response:
+    """Return an error answer. `members` are added to the standard five."""
+    phrase = HTTPStatus(status).phrase
+    body = {
+        "type": "about:blank",
+        "title": phrase,
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+        **members,
+    }
+    # A lone surrogate cannot be encoded; backslashreplace makes it the JSON escape that it was.
+    content = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return Response(content, status, dict(headers or {}), MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Map the service's errors and the framework's own to problems."""
+    app.add_exception_handler(TaskNotFound, _not_found)
+    app.add_exception_handler(TaskAlreadyFinal, _conflict)
+    app.add_exception_handler(Unavailable, unavailable)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _bug)
+
+
+def _not_found(request: Request, error: Exception) -> Response:
+    return problem(request, 404, str(error))
+
+
+def _conflict(request: Request, error: Exception) -> Response:
+    return problem(request, 409, str(error))
+
+
+def unavailable(request: Request, error: Exception) -> Response:
+    """Return the answer for a part of the service that is away for now."""
+    log.warning("%s %s: %s", request.method, request.url.path, error)
+    return problem(request, 503, str(error), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    errors = [_field_error(item) for item in found]
+    named = ", ".join(dict.fromkeys(item["pointer"] for item in errors))
+    return problem(request, 422, f"The request is not valid: see {named}.", errors=errors)
+
+
+def _field_error(error: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with one field: where it is, and what would be right."""
+    place, *path = error["loc"] or ("body",)
+    if error["type"] == "json_invalid":
+        # The rest of the location is an offset in the text, not a field.
+        reason = error.get("ctx", {}).get("error", "")
+        return {"in": "body", "pointer": "#", "detail": f"The body is not valid JSON: {reason}"}
+    return {"in": str(place), "pointer": pointer(path), "detail": str(error["msg"])}
+
+
+def pointer(path: Iterable[str | int]) -> str:
+    """Return a location as the URI fragment of a JSON pointer (RFC 6901, section 6)."""
+    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    return "#" + "".join(f"/{step[:100]}" for step in steps)
+
+
+def _http(request: Request, error: Exception) -> Response:
+    """Map what Starlette and FastAPI raise themselves: no such route, wrong method, bad body."""
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    detail = str(error.detail)
+    if error.status_code == 405:
+        # Starlette names the methods of the first route with this path only.
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+        detail = f"{request.url.path} answers {headers['Allow']} only."
+    elif error.status_code == 404:
+        detail = f"There is nothing at {request.url.path}."
+    return problem(request, error.status_code, detail, headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return methods
+
+
+def _bug(request: Request, error: Exception) -> Response:
+    """Answer for a bug of ours. Starlette logs the exception; the client learns nothing of it."""
+    return problem(request, 500, "Something went wrong inside the service; it has been logged.")

@@ -1,0 +1,159 @@
+"""The bodies of the wire contract: what a client may send, and what it gets back."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, TypeAdapter
+
+from app.domain.priority import Priority, QueueName
+from app.domain.status import Status
+from app.domain.task import Task
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        # PostgreSQL's manual, "Character Types": the code zero cannot be stored.
+        raise ValueError("must not contain the NUL character")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Title = Annotated[
+    Text,
+    Field(min_length=1, max_length=255, description="What the task is about; not blank"),
+    AfterValidator(_not_blank),
+]
+Description = Annotated[Text | None, Field(description="More about it, of any length")]
+
+_EXAMPLE = {
+    "title": "Monthly report",
+    "description": "Collect the figures of November",
+    "priority": "HIGH",
+}
+
+
+class _Request(BaseModel):
+    # A misspelt field would otherwise be a wish that silently goes unheard.
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+
+
+class TaskCreate(_Request):
+    """A task to create."""
+
+    title: Title
+    description: Description = None
+    priority: Priority = Field(Priority.MEDIUM, description="Which queue it waits in")
+
+
+class BrokenTaskCreate(TaskCreate):
+    """A task that fails for certain."""
+
+    force_error: StrictBool = Field(True, description="false lets it succeed after all")
+
+
+class RetryTaskCreate(TaskCreate):
+    """A task that fails a number of times and then completes."""
+
+    retry_count: StrictInt = Field(
+        3, ge=1, le=20, description="How often it fails, each time followed by an automatic retry"
+    )
+
+
+class TaskUpdate(_Request):
+    """What to change of a task; what is left out stays."""
+
+    title: Title = Field("", validate_default=False)
+    description: Description = None
+    priority: Priority = Field(Priority.MEDIUM, validate_default=False)
+
+
+class TaskOut(BaseModel):
+    """A task."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    title: str
+    description: str | None
+    priority: Priority
+    status: Status
+    created_at: datetime = Field(description="When it was stored")
+    started_at: datetime | None = Field(description="When its latest attempt began")
+    completed_at: datetime | None = Field(description="When it came to its final status")
+    result: Any = Field(description="What its handler returned, any JSON value")
+    error_info: str | None = Field(description="The latest error, in one line")
+    type: str = Field(description="Which handler does its work")
+    payload: dict[str, Any] = Field(description="What the handler is told")
+    queue: QueueName = Field(description="Where it waits; raised when it has waited long")
+    attempt: int = Field(description="The number of its latest attempt, 0 before the first")
+    max_attempts: int = Field(description="How many attempts it may have")
+    run_at: datetime = Field(description="The earliest time of its next attempt")
+    updated_at: datetime
+    cancel_requested_at: datetime | None = Field(description="When its cancel was accepted")
+    worker: str | None = Field(description="The worker process of its latest attempt, NODE/PID")
+    progress: float = Field(ge=0, le=1, description="How much of the work is done")
+    progress_note: str | None = Field(description="What its handler says it is doing")
+
+
+_LIST = TypeAdapter(list[TaskOut])
+
+
+def task_json(task: Task) -> bytes:
+    """Return a task as the JSON of the wire contract."""
+    return TaskOut.model_validate(task).model_dump_json().encode()
+
+
+def tasks_json(tasks: list[Task]) -> bytes:
+    """Return tasks as a JSON array."""
+    return _LIST.dump_json(_LIST.validate_python(tasks, from_attributes=True))
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of a request."""
+
+    in_: str = Field(alias="in", description="body, query or path")
+    pointer: str = Field(description="The field, as the URI fragment of a JSON pointer (RFC 6901)")
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+
+
+class ValidationProblem(Problem):
+    """An error that lies in the request."""
+
+    errors: list[FieldError]
+
+
+class CheckOut(BaseModel):
+    """The state of one part of the service."""
+
+    ok: bool
+    milliseconds: float
+    detail: str
+
+
+class HealthOut(BaseModel):
+    """The state of the service."""
+
+    status: str
+    checks: dict[str, CheckOut]
+
+
+class HealthProblem(Problem):
+    """A service that cannot do its work now, and why."""
+
+    checks: dict[str, CheckOut]

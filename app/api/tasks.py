@@ -1,0 +1,180 @@
+"""The routes of tasks. Each reads the request, calls one use case and writes its answer."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+
+from app.api.dependencies import LARGEST_ID, Service, TaskId, require_json
+from app.api.listing import comma_separated, next_link
+from app.api.responses import problems
+from app.api.schemas import (
+    BrokenTaskCreate,
+    RetryTaskCreate,
+    TaskCreate,
+    TaskOut,
+    TaskUpdate,
+    task_json,
+    tasks_json,
+)
+from app.domain.priority import Priority
+from app.domain.status import Status
+from app.domain.task import Task
+from app.services import tasks as service
+from app.services.lifecycle.cancel import cancel_task
+
+router = APIRouter(tags=["tasks"])
+
+_JSON_BODY = [Depends(require_json)]
+_CREATED: dict[str, Any] = {
+    "status_code": 201,
+    "response_model": TaskOut,
+    "dependencies": _JSON_BODY,
+    "responses": {
+        201: {
+            "description": "The task, stored for good",
+            "headers": {"Location": {"schema": {"type": "string"}, "description": "The task"}},
+        },
+        **problems(503, body=True),
+    },
+}
+
+
+def _answer(task: Task, status: int = 200) -> Response:
+    return Response(task_json(task), status, media_type="application/json")
+
+
+def _created(task: Task) -> Response:
+    response = _answer(task, 201)
+    response.headers["Location"] = f"/tasks/{task.id}"
+    return response
+
+
+def _draft(body: TaskCreate) -> service.Draft:
+    return service.Draft(body.title, body.description, body.priority)
+
+
+@router.post("/tasks", include_in_schema=False, **_CREATED)
+@router.post("/tasks/", summary="Create a task", **_CREATED)
+def create(body: TaskCreate, resources: Service) -> Response:
+    """Store a task that simulates work, and queue it."""
+    task = service.create_simulated_work(
+        resources.database, resources.dispatcher, _draft(body)
+    )
+    return _created(task)
+
+
+@router.post("/tasks/broken", summary="Create a task that fails", **_CREATED)
+def create_broken(body: BrokenTaskCreate, resources: Service) -> Response:
+    """Store a task that fails for certain, for testing with."""
+    task = service.create_broken(
+        resources.database, resources.dispatcher, _draft(body), force_error=body.force_error
+    )
+    return _created(task)
+
+
+@router.post("/tasks/retry", summary="Create a task that is retried", **_CREATED)
+def create_retry(body: RetryTaskCreate, resources: Service) -> Response:
+    """Store a task that fails `retry_count` times, is retried each time, and then completes."""
+    task = service.create_retry(
+        resources.database, resources.dispatcher, _draft(body), retry_count=body.retry_count
+    )
+    return _created(task)
+
+
+_LISTED: dict[str, Any] = {
+    "response_model": list[TaskOut],
+    "responses": {
+        200: {
+            "description": "Tasks, newest first",
+            "headers": {
+                "Link": {
+                    "schema": {"type": "string"},
+                    "description": 'The next page, as <URL>; rel="next"; absent on the last page',
+                }
+            },
+        },
+        **problems(422, 503),
+    },
+}
+
+
+@router.get("/tasks", include_in_schema=False, **_LISTED)
+@router.get("/tasks/", summary="List tasks", **_LISTED)
+def list_tasks(
+    request: Request,
+    resources: Service,
+    status: Annotated[
+        list[Status], comma_separated(), Query(description="Only these; several may be given")
+    ] = [],  # noqa: B006 - FastAPI copies the default
+    priority: Annotated[
+        list[Priority], comma_separated(), Query(description="Only these; several may be given")
+    ] = [],  # noqa: B006 - FastAPI copies the default
+    limit: Annotated[int, Query(ge=1, le=1000, description="The most to return")] = 100,
+    skip: Annotated[int, Query(ge=0, le=LARGEST_ID, description="How many to leave out")] = 0,
+    before: Annotated[
+        int | None, Query(ge=1, le=LARGEST_ID, description="Only ids below; as in the Link header")
+    ] = None,
+) -> Response:
+    """Return tasks, newest first. The Link header leads through all of them, page by page."""
+    wanted = service.Filter(status, priority, before)
+    page = service.list_tasks(resources.database, wanted, skip=skip, limit=limit)
+    response = Response(tasks_json(page.tasks), media_type="application/json")
+    if page.next_before is not None:
+        response.headers["Link"] = next_link(request, page.next_before)
+    return response
+
+
+@router.get(
+    "/tasks/{task_id}",
+    summary="Read a task",
+    response_model=TaskOut,
+    responses=problems(404, 422, 503),
+)
+def read(task_id: TaskId, resources: Service) -> Response:
+    """Return a task with its status, times, result and error."""
+    return _answer(service.get_task(resources.database, task_id))
+
+
+@router.put(
+    "/tasks/{task_id}",
+    summary="Change a task",
+    response_model=TaskOut,
+    dependencies=_JSON_BODY,
+    responses=problems(404, 503, body=True),
+)
+def update(task_id: TaskId, body: TaskUpdate, resources: Service) -> Response:
+    """Change title, description or priority. A new priority moves a waiting task to its queue."""
+    given = body.model_dump(include=body.model_fields_set)
+    priority = given.pop("priority", None)
+    changes = service.Changes(texts=given, priority=priority)
+    return _answer(
+        service.update_task(resources.database, resources.dispatcher, task_id, changes)
+    )
+
+
+@router.delete(
+    "/tasks/{task_id}",
+    summary="Delete a task",
+    status_code=204,
+    responses=problems(404, 422, 503),
+)
+def delete(task_id: TaskId, resources: Service) -> Response:
+    """Delete a task; one that runs is stopped."""
+    service.delete_task(resources.database, task_id)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/tasks/{task_id}/cancel",
+    summary="Cancel a task",
+    response_model=TaskOut,
+    responses={
+        202: {"model": TaskOut, "description": "The task runs and is being stopped"},
+        **problems(404, 409, 413, 408, 422, 503),
+    },
+)
+def cancel(task_id: TaskId, resources: Service) -> Response:
+    """Cancel a task: at once while it waits, within moments while it runs."""
+    task = cancel_task(resources.database, task_id)
+    return _answer(task, 200 if task.status is Status.CANCELLED else 202)

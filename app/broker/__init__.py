@@ -1,0 +1,1 @@
+"""Celery and Redis: the Celery object, its queues, and publishing."""

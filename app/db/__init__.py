@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, tables, and every SQL statement of the service."""

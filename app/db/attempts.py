@@ -1,0 +1,184 @@
+"""What the worker that runs a task writes about it, each statement fenced by the attempt.
+
+No row back from one of these means that the attempt is no longer this worker's to speak about.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, Interval, bindparam, func, update
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.db.models import TaskRow
+from app.db.transitions import make_one, statement
+from app.domain import transitions
+from app.domain.priority import QueueName
+from app.domain.status import Status
+from app.domain.task import Task
+
+
+def seconds(name: str) -> Any:
+    """Return a parameter in seconds as an SQL interval."""
+    return func.make_interval(0, 0, 0, 0, 0, 0, bindparam(name), type_=Interval)
+
+
+_NOT_CANCELLED = TaskRow.cancel_requested_at.is_(None)
+_BACK_IN_LINE: dict[str, Any] = {"dispatched_at": None, "progress": 0.0, "progress_note": None}
+
+
+def claim(
+    connection: Connection, task_id: int, queue: QueueName, worker: str, lease_seconds: float
+) -> Task | None:
+    """Start the next attempt of a task, if it waits in this queue and its time has come.
+
+    A message from another queue is one that a change of priority has made obsolete; following it
+    would let a task overtake.
+    """
+    return make_one(
+        connection,
+        _CLAIM,
+        p_id=task_id,
+        p_queue=queue.value,
+        p_worker=worker,
+        p_lease=lease_seconds,
+    )
+
+
+_CLAIM = statement(
+    transitions.CLAIMED,
+    TaskRow.id == bindparam("p_id"),
+    TaskRow.queue == bindparam("p_queue"),
+    TaskRow.run_at <= func.now(),
+    values={
+        "attempt": TaskRow.attempt + 1,
+        "started_at": func.now(),
+        "worker": bindparam("p_worker"),
+        "lease_expires_at": func.now() + seconds("p_lease"),
+        "progress": 0.0,
+        "progress_note": None,
+    },
+    detail=bindparam("p_worker"),
+)
+
+
+def renew(
+    connection: Connection, task: Task, lease_seconds: float, progress: float, note: str | None
+) -> bool | None:
+    """Renew an attempt's lease and store its progress.
+
+    Returns whether a cancel was asked for, or None when the attempt is over: rescued, deleted.
+    """
+    row = connection.execute(
+        _RENEW,
+        {
+            "p_id": task.id,
+            "p_attempt": task.attempt,
+            "p_lease": lease_seconds,
+            "p_progress": progress,
+            "p_note": note,
+        },
+    ).first()
+    return None if row is None else bool(row[0])
+
+
+_RENEW = (
+    update(TaskRow)
+    .where(
+        TaskRow.id == bindparam("p_id"),
+        TaskRow.attempt == bindparam("p_attempt"),
+        TaskRow.status == Status.IN_PROGRESS.value,
+    )
+    .values(
+        lease_expires_at=func.now() + seconds("p_lease"),
+        progress=bindparam("p_progress"),
+        progress_note=bindparam("p_note"),
+        updated_at=func.now(),
+    )
+    .returning(TaskRow.cancel_requested_at.is_not(None))
+)
+
+
+def complete(connection: Connection, task: Task, result: Any) -> Task | None:
+    """Store a result and end the task as COMPLETED, unless a cancel was accepted before."""
+    return make_one(
+        connection, _COMPLETE, p_id=task.id, p_attempt=task.attempt, p_result=result
+    )
+
+
+_COMPLETE = statement(
+    transitions.COMPLETED,
+    _NOT_CANCELLED,
+    values={
+        "result": bindparam("p_result", type_=JSONB(none_as_null=True)),
+        "error_info": None,
+        "progress": 1.0,
+    },
+)
+
+
+def fail(connection: Connection, task: Task, error: str) -> Task | None:
+    """End the task as FAILED, unless a cancel was accepted before."""
+    return make_one(connection, _FAIL, p_id=task.id, p_attempt=task.attempt, p_error=error)
+
+
+_FAIL = statement(
+    transitions.FAILED,
+    _NOT_CANCELLED,
+    values={"failures": TaskRow.failures + 1, "error_info": bindparam("p_error")},
+    detail=bindparam("p_error"),
+)
+
+
+def schedule_retry(
+    connection: Connection, task: Task, error: str, pause_seconds: float
+) -> Task | None:
+    """Let the task wait for its next attempt, unless a cancel was accepted before."""
+    return make_one(
+        connection,
+        _SCHEDULE_RETRY,
+        p_id=task.id,
+        p_attempt=task.attempt,
+        p_error=error,
+        p_pause=pause_seconds,
+        p_detail=f"in {pause_seconds:g} s, after: {error}",
+    )
+
+
+_SCHEDULE_RETRY = statement(
+    transitions.RETRY_SCHEDULED,
+    _NOT_CANCELLED,
+    values={
+        **_BACK_IN_LINE,
+        "failures": TaskRow.failures + 1,
+        "error_info": bindparam("p_error"),
+        "run_at": func.now() + seconds("p_pause"),
+    },
+    detail=bindparam("p_detail"),
+)
+
+
+def release(connection: Connection, task: Task) -> Task | None:
+    """Hand the task back because its worker shuts down; the attempt counts as neither failure
+    nor crash, so there is room for one more."""
+    return make_one(connection, _RELEASE, p_id=task.id, p_attempt=task.attempt)
+
+
+_RELEASE = statement(
+    transitions.RELEASED,
+    _NOT_CANCELLED,
+    values={
+        **_BACK_IN_LINE,
+        "max_attempts": TaskRow.max_attempts + 1,
+        "run_at": func.now(),
+    },
+    detail="its worker shuts down",
+)
+
+
+def cancel_running(connection: Connection, task: Task) -> Task | None:
+    """End a running task as CANCELLED, once that was asked for."""
+    return make_one(connection, _CANCEL_RUNNING, p_id=task.id, p_attempt=task.attempt)
+
+
+_CANCEL_RUNNING = statement(
+    transitions.CANCELLED_RUNNING, TaskRow.cancel_requested_at.is_not(None)
+)

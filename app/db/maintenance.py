@@ -1,0 +1,266 @@
+"""What the maintenance loop reads and repairs, in bounded batches that never wait for a lock.
+
+Rows locked by somebody else are skipped: whoever holds them is changing them, and the next round
+comes half a second later. That also keeps two batches from deadlocking.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+)
+
+from app.db.attempts import seconds
+from app.db.models import TaskRow
+from app.db.transitions import make, statement
+from app.domain import transitions
+from app.domain.priority import QUEUES_BY_URGENCY, QueueName
+from app.domain.status import WAITING, Status
+from app.domain.task import Task, TaskMessage
+
+# Any number that nothing else in this database locks will do.
+_LOCK_KEY = 7_305_021_947
+
+_WAITING = TaskRow.status.in_(sorted(WAITING))
+_URGENCY = case({queue.value: rank for rank, queue in enumerate(QUEUES_BY_URGENCY)},
+                value=TaskRow.queue)
+
+
+def try_lead(connection: Connection) -> bool:
+    """Return whether this transaction leads the maintenance; it does until it ends.
+
+    A transaction's lock instead of a session's: it cannot outlive its purpose, and it works
+    through a pooler (PostgreSQL's manual, "Advisory Locks").
+    """
+    return bool(connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK_KEY))).scalar())
+
+
+def undispatched(connection: Connection, limit: int) -> list[TaskMessage]:
+    """Return the tasks that are due and in no queue, in the order in which to publish them.
+
+    A NEW task gets a second first, in which the API that stored it publishes it itself.
+    """
+    return [
+        TaskMessage(
+            task_id=row.id,
+            queue=QueueName(row.queue),
+            type=row.type,
+            title=row.title,
+            dispatched_at=row.now,
+        )
+        for row in connection.execute(_UNDISPATCHED, {"p_limit": limit})
+    ]
+
+
+_UNDISPATCHED = (
+    select(TaskRow.id, TaskRow.queue, TaskRow.type, TaskRow.title, func.now().label("now"))
+    .where(
+        _WAITING,
+        TaskRow.dispatched_at.is_(None),
+        TaskRow.run_at <= func.now(),
+        or_(
+            TaskRow.status == Status.PENDING.value,
+            TaskRow.run_at <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, 1),
+        ),
+    )
+    .order_by(_URGENCY, TaskRow.run_at, TaskRow.id)
+    .limit(bindparam("p_limit"))
+)
+
+
+def mark_dispatched(connection: Connection, messages: Sequence[TaskMessage]) -> list[Task]:
+    """Record that these messages are in their queues, for the tasks that still wait there."""
+    return make(
+        connection,
+        _MARK_DISPATCHED,
+        p_ids=[message.task_id for message in messages],
+        p_queues=[message.queue.value for message in messages],
+        p_times=[message.dispatched_at for message in messages],
+    )
+
+
+_published = func.unnest(
+    cast(bindparam("p_ids"), ARRAY(BigInteger)),
+    cast(bindparam("p_queues"), ARRAY(Text)),
+    cast(bindparam("p_times"), ARRAY(DateTime(timezone=True))),
+).table_valued("id", "queue", "at", name="published")
+_still_waiting = (
+    select(TaskRow.id, _published.c.at.label("at"))
+    .join(
+        _published,
+        and_(TaskRow.id == _published.c.id, TaskRow.queue == _published.c.queue),
+    )
+    .where(_WAITING, TaskRow.dispatched_at.is_(None), TaskRow.run_at <= func.now())
+    .with_for_update(of=TaskRow, skip_locked=True)
+    .cte("still_waiting")
+)
+_MARK_DISPATCHED = statement(
+    transitions.DISPATCHED,
+    TaskRow.id == _still_waiting.c.id,
+    values={"dispatched_at": _still_waiting.c.at},
+)
+
+
+def _batch(*where: ColumnElement[bool], order_by: Any) -> ColumnElement[bool]:
+    """Return the condition that picks up to p_limit unlocked rows."""
+    rows = (
+        select(TaskRow.id)
+        .where(*where)
+        .order_by(order_by)
+        .limit(bindparam("p_limit"))
+        .with_for_update(skip_locked=True)
+        .cte("batch")
+    )
+    return TaskRow.id.in_(select(rows.c.id))
+
+
+def forget_lost_messages(
+    connection: Connection,
+    queue: QueueName,
+    oldest_message: datetime | None,
+    patience_seconds: float,
+    limit: int,
+) -> list[Task]:
+    """Mark for publishing the tasks whose message is no longer in their queue.
+
+    A queue is first in, first out, so that every message published before the oldest one in it
+    has been taken; `oldest_message` is that one's time, or None for an empty queue. A task that
+    still waits though its message was taken `patience_seconds` ago or more has lost it.
+    """
+    return make(
+        connection,
+        _FORGET_LOST,
+        p_queue=queue.value,
+        p_oldest=oldest_message,
+        p_patience=patience_seconds,
+        p_limit=limit,
+    )
+
+
+_FORGET_LOST = statement(
+    transitions.MESSAGE_LOST,
+    _batch(
+        TaskRow.status == Status.PENDING.value,
+        TaskRow.queue == bindparam("p_queue"),
+        TaskRow.dispatched_at
+        < func.least(
+            cast(bindparam("p_oldest"), DateTime(timezone=True)), func.now()
+        )
+        - seconds("p_patience"),
+        order_by=TaskRow.dispatched_at,
+    ),
+    values={"dispatched_at": None},
+)
+
+
+def promote(
+    connection: Connection,
+    waiting_in: Sequence[QueueName],
+    to: QueueName,
+    waited_seconds: float,
+    limit: int,
+) -> list[Task]:
+    """Move tasks that have waited this long to a more urgent queue."""
+    return make(
+        connection,
+        _PROMOTE,
+        p_from=[queue.value for queue in waiting_in],
+        p_to=to.value,
+        p_waited=waited_seconds,
+        p_limit=limit,
+    )
+
+
+_PROMOTE = statement(
+    transitions.PROMOTED,
+    _batch(
+        _WAITING,
+        TaskRow.queue == func.any(cast(bindparam("p_from"), ARRAY(Text))),
+        TaskRow.run_at < func.now() - seconds("p_waited"),
+        order_by=TaskRow.run_at,
+    ),
+    values={"queue": bindparam("p_to"), "dispatched_at": None},
+    detail=bindparam("p_to"),
+)
+
+
+def rescue_lapsed(connection: Connection, crash_limit: int, limit: int) -> list[Task]:
+    """End or requeue the tasks whose lease has run out, by the database's own clock."""
+    return _rescue(connection, _RESCUE_LAPSED, crash_limit, p_limit=limit)
+
+
+def rescue_from(connection: Connection, worker: str, crash_limit: int) -> list[Task]:
+    """End or requeue what a worker process ran that is known to be dead."""
+    return _rescue(connection, _RESCUE_FROM, crash_limit, p_worker=worker, p_limit=10)
+
+
+def _rescue(
+    connection: Connection, changes: tuple[Select[Any], ...], crash_limit: int, **parameters: Any
+) -> list[Task]:
+    cancelled, failed, requeued = changes
+    return [
+        *make(connection, cancelled, **parameters),
+        *make(connection, failed, p_crash_limit=crash_limit, **parameters),
+        *make(connection, requeued, p_crash_limit=crash_limit, **parameters),
+    ]
+
+
+def _rescue_statements(gone: ColumnElement[bool]) -> tuple[Select[Any], ...]:
+    """Return the three ends of an attempt whose process is gone; their guards exclude each other."""
+    running = and_(TaskRow.status == Status.IN_PROGRESS.value, gone)
+    cancelled = TaskRow.cancel_requested_at.is_not(None)
+    worn_out = TaskRow.crashes + 1 >= bindparam("p_crash_limit")
+    order = TaskRow.lease_expires_at
+    crash = func.format("attempt %s ended with its worker %s", TaskRow.attempt, TaskRow.worker)
+    return (
+        statement(
+            transitions.RESCUE_CANCELLED,
+            _batch(running, cancelled, order_by=order),
+            detail="its worker was gone",
+        ),
+        statement(
+            transitions.CRASH_LIMIT_REACHED,
+            _batch(running, ~cancelled, worn_out, order_by=order),
+            values={
+                "crashes": TaskRow.crashes + 1,
+                "error_info": func.format(
+                    "The worker process died or fell silent %s time(s) while running this task; "
+                    "the last one was %s.",
+                    TaskRow.crashes + 1,
+                    TaskRow.worker,
+                ),
+            },
+        ),
+        statement(
+            transitions.RESCUED,
+            _batch(running, ~cancelled, ~worn_out, order_by=order),
+            values={
+                "crashes": TaskRow.crashes + 1,
+                "max_attempts": TaskRow.max_attempts + 1,
+                "dispatched_at": None,
+                "run_at": func.now(),
+                "progress": 0.0,
+                "progress_note": None,
+                "error_info": crash,
+            },
+        ),
+    )
+
+
+_RESCUE_LAPSED = _rescue_statements(TaskRow.lease_expires_at < func.now())
+_RESCUE_FROM = _rescue_statements(TaskRow.worker == bindparam("p_worker"))

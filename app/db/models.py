@@ -1,0 +1,167 @@
+"""The tables. The CHECK constraints repeat the invariants, so that no bug can store a ghost.
+
+Owns the schema that Alembic compares the database with; statements stand in the stores.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.domain.priority import Priority, QueueName
+from app.domain.status import FINAL, WAITING, Status
+
+
+def _sql_list(values: Any) -> str:
+    return ", ".join(f"'{value}'" for value in sorted(values))
+
+
+_WAITING = _sql_list(WAITING)
+_FINAL = _sql_list(FINAL)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint by one rule, so that a migration can find it again."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: DateTime(timezone=True), dict[str, Any]: JSONB}
+
+
+class TaskRow(Base):
+    """A task, which is also its own outbox entry: `dispatched_at` is null until it is published."""
+
+    __tablename__ = "tasks"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    title: Mapped[str] = mapped_column(String(255))
+    description: Mapped[str | None] = mapped_column(Text)
+    priority: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text, server_default=Status.NEW.value)
+    type: Mapped[str] = mapped_column(Text)
+    payload: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    # Where it waits: its priority's queue, or a more urgent one once it has waited long.
+    queue: Mapped[str] = mapped_column(Text)
+    # The number of the latest attempt; the fence that an attempt's writes are guarded by.
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    max_attempts: Mapped[int] = mapped_column(Integer, server_default="1")
+    # Attempts that ended in an error of the handler, and attempts that ended with their process.
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    crashes: Mapped[int] = mapped_column(Integer, server_default="0")
+    run_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    dispatched_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+    lease_expires_at: Mapped[datetime | None]
+    # The process that runs or last ran it, as NODE/PID.
+    worker: Mapped[str | None] = mapped_column(Text)
+    cancel_requested_at: Mapped[datetime | None]
+    progress: Mapped[float] = mapped_column(Float, server_default="0")
+    progress_note: Mapped[str | None] = mapped_column(Text)
+    result: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    error_info: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        CheckConstraint("char_length(title) BETWEEN 1 AND 255", "title_length"),
+        CheckConstraint(f"status IN ({_sql_list(Status)})", "status_known"),
+        CheckConstraint(f"priority IN ({_sql_list(Priority)})", "priority_known"),
+        CheckConstraint(f"queue IN ({_sql_list(QueueName)})", "queue_known"),
+        CheckConstraint("(status = 'IN_PROGRESS') = (lease_expires_at IS NOT NULL)", "lease"),
+        CheckConstraint(f"(status IN ({_FINAL})) = (completed_at IS NOT NULL)", "completed_at"),
+        CheckConstraint(
+            "status <> 'IN_PROGRESS'"
+            " OR (started_at IS NOT NULL AND worker IS NOT NULL AND attempt > 0)",
+            "running",
+        ),
+        CheckConstraint("status <> 'NEW' OR attempt = 0", "new_never_ran"),
+        CheckConstraint(
+            "cancel_requested_at IS NULL OR status IN ('CANCELLED', 'IN_PROGRESS')",
+            "cancel_requested",
+        ),
+        CheckConstraint("result IS NULL OR status = 'COMPLETED'", "result_of_completed"),
+        CheckConstraint("status <> 'FAILED' OR error_info IS NOT NULL", "failed_says_why"),
+        CheckConstraint("progress BETWEEN 0 AND 1", "progress_range"),
+        CheckConstraint("attempt BETWEEN 0 AND max_attempts", "attempt_range"),
+        # What is to be published: new tasks, due retries, tasks that changed their queue.
+        Index(
+            "ix_tasks_undispatched",
+            "run_at",
+            postgresql_where=text(f"status IN ({_WAITING}) AND dispatched_at IS NULL"),
+        ),
+        # What should have a message in Redis, oldest first, for finding lost messages.
+        Index(
+            "ix_tasks_dispatched",
+            "queue",
+            "dispatched_at",
+            postgresql_where=text("status = 'PENDING' AND dispatched_at IS NOT NULL"),
+        ),
+        # What waits, by how long it has waited, for raising the queue of the patient.
+        Index(
+            "ix_tasks_waiting",
+            "queue",
+            "run_at",
+            postgresql_where=text(f"status IN ({_WAITING})"),
+        ),
+        # What runs, by the end of its lease, for rescue.
+        Index(
+            "ix_tasks_lease",
+            "lease_expires_at",
+            postgresql_where=text("status = 'IN_PROGRESS'"),
+        ),
+        # The documented filters of the list, each in the list's own order.
+        Index("ix_tasks_status_id", "status", text("id DESC")),
+        Index("ix_tasks_priority_id", "priority", text("id DESC")),
+    )
+
+
+class TaskEventRow(Base):
+    """One line of a task's timeline, written in the transaction that made the change."""
+
+    __tablename__ = "task_events"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    task_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False
+    )
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    event: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(Integer)
+    detail: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (Index("ix_task_events_task_id_id", "task_id", "id"),)
+
+
+class WorkerRow(Base):
+    """A worker node that is alive, by its own word; a silent one is forgotten after a while."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    concurrency: Mapped[int] = mapped_column(Integer)

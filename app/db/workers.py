@@ -1,0 +1,40 @@
+"""The worker nodes that say they are alive, and how long ago they said it."""
+
+from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from app.db.attempts import seconds
+from app.db.models import WorkerRow
+
+
+def beat(connection: Connection, name: str, concurrency: int) -> None:
+    """Say that a worker is alive."""
+    connection.execute(_BEAT, {"name": name, "concurrency": concurrency})
+
+
+_insert = insert(WorkerRow).values(name=bindparam("name"), concurrency=bindparam("concurrency"))
+_BEAT = _insert.on_conflict_do_update(
+    index_elements=[WorkerRow.name],
+    set_={"seen_at": func.now(), "concurrency": _insert.excluded.concurrency},
+)
+
+
+def leave(connection: Connection, name: str) -> None:
+    """Take a worker that ends off the list."""
+    connection.execute(delete(WorkerRow).where(WorkerRow.name == name))
+
+
+def forget_silent(connection: Connection, silent_seconds: float) -> None:
+    """Take workers off the list that have said nothing for this long."""
+    connection.execute(_FORGET, {"p_silent": silent_seconds})
+
+
+_FORGET = delete(WorkerRow).where(WorkerRow.seen_at < func.now() - seconds("p_silent"))
+
+
+def count_alive(connection: Connection, silent_seconds: float) -> int:
+    """Return how many workers have spoken within this many seconds."""
+    return int(connection.execute(_COUNT_ALIVE, {"p_silent": silent_seconds}).scalar_one())
+
+
+_COUNT_ALIVE = select(func.count()).where(WorkerRow.seen_at >= func.now() - seconds("p_silent"))

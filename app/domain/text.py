@@ -1,0 +1,19 @@
+"""Text that PostgreSQL, JSON and a terminal can all hold."""
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def storable(text: str) -> str:
+    """Return the text with each NUL and each lone surrogate replaced by U+FFFD.
+
+    PostgreSQL stores neither in a text column (its manual, "Character Types"), and UTF-8 cannot
+    encode a surrogate (RFC 3629, section 3).
+    """
+    encodable = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return encodable.replace("\0", _REPLACEMENT)
+
+
+def one_line(text: str, limit: int) -> str:
+    """Return storable text on a single line of at most `limit` characters."""
+    line = " ".join(storable(text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,0 +1,92 @@
+"""One attempt at a task, as its worker writes it down: claim, renew, settle.
+
+How an attempt ends is a value; `settle` turns it into the one transition that fits, or finds that
+the attempt was no longer this worker's.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, assert_never
+
+from app.db import attempts as store
+from app.db.engine import Connection, Database
+from app.domain.retry import Backoff
+from app.domain.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The handler returned a result, any JSON value."""
+
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The handler raised. `permanent` says that trying again would not help."""
+
+    error: str
+    permanent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The handler was stopped: the task was cancelled or deleted, or its lease was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The worker shuts down and the handler had not finished."""
+
+
+Outcome = Completed | Failed | Stopped | Interrupted
+
+
+class Settled(Enum):
+    """What became of the task."""
+
+    COMPLETED = auto()
+    FAILED = auto()
+    RETRY_SCHEDULED = auto()
+    RELEASED = auto()
+    CANCELLED = auto()
+    # Deleted, or rescued and now somebody else's: nothing was written.
+    LOST = auto()
+
+
+def settle(database: Database, task: Task, outcome: Outcome, backoff: Backoff) -> Settled:
+    """Write an attempt's outcome, unless the attempt has lost the right to.
+
+    An outcome that comes after an accepted cancel ends the task as CANCELLED.
+
+    Raises:
+        DatabaseUnavailable: nothing is known to be written; calling again is safe.
+    """
+    with database.transaction() as connection:
+        settled = _settle_as(connection, task, outcome, backoff)
+        if settled is not None:
+            return settled
+        if store.cancel_running(connection, task):
+            return Settled.CANCELLED
+        return Settled.LOST
+
+
+def _settle_as(
+    connection: Connection, task: Task, outcome: Outcome, backoff: Backoff
+) -> Settled | None:
+    """Try the transition that the outcome asks for; None when its guard refused."""
+    match outcome:
+        case Completed(result):
+            return Settled.COMPLETED if store.complete(connection, task, result) else None
+        case Failed(error, permanent):
+            if permanent or task.attempt >= task.max_attempts:
+                return Settled.FAILED if store.fail(connection, task, error) else None
+            pause = backoff.pause_seconds(task.failures + 1)
+            scheduled = store.schedule_retry(connection, task, error, pause)
+            return Settled.RETRY_SCHEDULED if scheduled else None
+        case Interrupted():
+            return Settled.RELEASED if store.release(connection, task) else None
+        case Stopped():
+            return None
+        case _:
+            assert_never(outcome)

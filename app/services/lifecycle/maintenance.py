@@ -1,0 +1,114 @@
+"""One round of repairs: what keeps every task moving when messages, workers or publishers are lost.
+
+Run by every worker twice a second; an advisory lock lets one of them do it at a time. Each step
+is a transaction of its own and safe to repeat, so that a round may end anywhere.
+"""
+
+import logging
+
+from app.broker.publisher import Publisher
+from app.db import maintenance as store
+from app.db.engine import Database
+from app.domain.priority import QUEUES_BY_URGENCY, QueueName
+from app.domain.task import Task
+from app.errors import BrokerUnavailable
+from app.services.lifecycle.dispatch import dispatch
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Rows in one statement: enough for thousands a second, little enough to be over at once.
+_BATCH = 500
+# Batches in one step of a round, so that no step keeps the others waiting for long.
+_BATCHES = 20
+
+
+def run_round(database: Database, publisher: Publisher, settings: Settings) -> bool:
+    """Do one round, unless another worker is doing one; return whether it was done.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer; the next round goes on.
+    """
+    with database.transaction() as guard:
+        if not store.try_lead(guard):
+            return False
+        rescue_lapsed(database, settings)
+        promote_patient(database, settings)
+        try:
+            find_lost_messages(database, publisher, settings)
+        except BrokerUnavailable as error:
+            log.debug("The queues cannot be compared with the task table: %s", error)
+        dispatch_due(database, publisher)
+        return True
+
+
+def rescue_lapsed(database: Database, settings: Settings) -> None:
+    """Bring back the tasks whose worker has not renewed their lease in time."""
+    for _ in range(_BATCHES):
+        with database.transaction() as connection:
+            rescued = store.rescue_lapsed(connection, settings.crash_limit, _BATCH)
+        _log_rescued(rescued)
+        if len(rescued) < _BATCH:
+            return
+
+
+def rescue_from(database: Database, worker: str, settings: Settings) -> None:
+    """Bring back at once what a process ran that is known to be dead."""
+    with database.transaction() as connection:
+        _log_rescued(store.rescue_from(connection, worker, settings.crash_limit))
+
+
+def _log_rescued(tasks: list[Task]) -> None:
+    for task in tasks:
+        log.warning(
+            "task %d: attempt %d ended with its worker %s; it is %s now",
+            task.id,
+            task.attempt,
+            task.worker,
+            task.status,
+        )
+
+
+def promote_patient(database: Database, settings: Settings) -> None:
+    """Raise tasks one queue after a third of the longest wait, and to the top after two."""
+    third = settings.max_wait_seconds / 3
+    steps = (
+        ([QueueName.LOW, QueueName.MEDIUM], QueueName.HIGH, 2 * third),
+        ([QueueName.LOW], QueueName.MEDIUM, third),
+    )
+    for waiting_in, to, waited in steps:
+        with database.transaction() as connection:
+            promoted = store.promote(connection, waiting_in, to, waited, _BATCH)
+        if promoted:
+            log.info("Raised %d tasks to queue %s after %g s of waiting", len(promoted), to, waited)
+
+
+def find_lost_messages(database: Database, publisher: Publisher, settings: Settings) -> None:
+    """Mark for publishing what waits in a queue according to the table, but not in Redis.
+
+    Raises:
+        BrokerUnavailable: Redis does not answer, so nothing can be said.
+    """
+    for queue in QUEUES_BY_URGENCY:
+        oldest = publisher.oldest_message_at(queue)
+        for _ in range(_BATCHES):
+            with database.transaction() as connection:
+                lost = store.forget_lost_messages(
+                    connection, queue, oldest, settings.redispatch_after_seconds, _BATCH
+                )
+            if lost:
+                log.warning("Found %d tasks whose message queue %s has lost", len(lost), queue)
+            if len(lost) < _BATCH:
+                break
+
+
+def dispatch_due(database: Database, publisher: Publisher) -> None:
+    """Publish what is due and in no queue: retries, and what its own API process could not."""
+    for _ in range(_BATCHES):
+        with database.transaction() as connection:
+            messages = store.undispatched(connection, _BATCH)
+        if not messages:
+            return
+        published = dispatch(database, publisher, messages)
+        if published < _BATCH:
+            return

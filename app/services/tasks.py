@@ -1,0 +1,166 @@
+"""What clients do with tasks: create, read, list, change, delete."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.db import tasks as store
+from app.db.engine import Connection, Database
+from app.domain.priority import Priority
+from app.domain.status import WAITING, Status
+from app.domain.task import NewTask, Task
+from app.errors import TaskNotFound
+from app.handlers import broken, registry, retry, simulated_work
+from app.services.lifecycle.dispatch import Dispatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What every way of creating a task has in common."""
+
+    title: str
+    description: str | None
+    priority: Priority
+
+
+def create_simulated_work(database: Database, dispatcher: Dispatcher, draft: Draft) -> Task:
+    """Create a task that simulates work. Raises DatabaseUnavailable."""
+    return _create(database, dispatcher, draft, simulated_work.NAME, {})
+
+
+def create_broken(
+    database: Database, dispatcher: Dispatcher, draft: Draft, *, force_error: bool
+) -> Task:
+    """Create a task that fails for certain, or succeeds if not `force_error`.
+
+    Raises DatabaseUnavailable.
+    """
+    return _create(database, dispatcher, draft, broken.NAME, {"force_error": force_error})
+
+
+def create_retry(
+    database: Database, dispatcher: Dispatcher, draft: Draft, *, retry_count: int
+) -> Task:
+    """Create a task that fails `retry_count` times, is retried each time, and then completes.
+
+    Raises DatabaseUnavailable.
+    """
+    payload = {"retry_count": retry_count}
+    return _create(
+        database, dispatcher, draft, retry.NAME, payload, max_attempts=retry_count + 1
+    )
+
+
+def _create(
+    database: Database,
+    dispatcher: Dispatcher,
+    draft: Draft,
+    type_name: str,
+    payload: dict[str, Any],
+    max_attempts: int | None = None,
+) -> Task:
+    task_type = registry.get(type_name)
+    if task_type is None:
+        raise LookupError(f"no handler is registered for {type_name!r}")
+    new = NewTask(
+        title=draft.title,
+        description=draft.description,
+        priority=draft.priority,
+        type=type_name,
+        payload=payload,
+        max_attempts=max_attempts or task_type.max_attempts,
+    )
+    with database.transaction() as connection:
+        task = store.insert_task(connection, new)
+    # Only now, after the commit: a worker must find the row that its message names.
+    dispatcher.offer(task)
+    return task
+
+
+def get_task(database: Database, task_id: int) -> Task:
+    """Return a task. Raises TaskNotFound, DatabaseUnavailable."""
+    with database.transaction() as connection:
+        task = store.get(connection, task_id)
+    if task is None:
+        raise TaskNotFound(task_id)
+    return task
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which tasks to list. Empty lists mean any; `before` means ids below it."""
+
+    statuses: list[Status] = field(default_factory=list)
+    priorities: list[Priority] = field(default_factory=list)
+    before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some tasks, newest first, and where the next page starts, if there is one."""
+
+    tasks: list[Task]
+    next_before: int | None
+
+
+def list_tasks(database: Database, wanted: Filter, *, skip: int, limit: int) -> Page:
+    """Return a page of up to `limit` tasks. Raises DatabaseUnavailable."""
+    with database.transaction() as connection:
+        # One more than asked for tells whether there is a next page.
+        tasks = store.list_page(
+            connection,
+            statuses=wanted.statuses,
+            priorities=wanted.priorities,
+            before=wanted.before,
+            skip=skip,
+            limit=limit + 1,
+        )
+    if len(tasks) <= limit:
+        return Page(tasks, None)
+    return Page(tasks[:limit], tasks[limit - 1].id)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What to change of a task: the fields that were given, title, description or priority."""
+
+    texts: dict[str, str | None]
+    priority: Priority | None
+
+
+def update_task(
+    database: Database, dispatcher: Dispatcher, task_id: int, changes: Changes
+) -> Task:
+    """Change a task and return it; a waiting one moves to its new priority's queue at once.
+
+    Raises TaskNotFound, DatabaseUnavailable.
+    """
+    with database.transaction() as connection:
+        # The lock keeps a claim from coming between the look at the status and the change.
+        before = store.lock(connection, task_id)
+        if before is None:
+            raise TaskNotFound(task_id)
+        task = before
+        if changes.texts:
+            task = store.set_fields(connection, task_id, **changes.texts) or task
+        moves = changes.priority is not None and changes.priority is not before.priority
+        if changes.priority is not None and moves:
+            task = _set_priority(connection, task, changes.priority) or task
+    # One that waits for its next attempt is published when that is due.
+    if moves and task.status in WAITING and task.run_at <= task.updated_at:
+        dispatcher.offer(task)
+    return task
+
+
+def _set_priority(connection: Connection, task: Task, priority: Priority) -> Task | None:
+    if task.status in WAITING:
+        return store.move_waiting(connection, task.id, priority)
+    if task.status is Status.IN_PROGRESS:
+        return store.move_running(connection, task.id, priority)
+    return store.set_fields(connection, task.id, priority=priority.value)
+
+
+def delete_task(database: Database, task_id: int) -> None:
+    """Delete a task; a running one is stopped. Raises TaskNotFound, DatabaseUnavailable."""
+    with database.transaction() as connection:
+        if not store.delete_task(connection, task_id):
+            raise TaskNotFound(task_id)

@@ -1,0 +1,157 @@
+"""The service's settings: read once from the environment (or `.env`), checked, and documented.
+
+Owns names, units, defaults and ranges. Each field's description is what the READMEs' table says;
+a test holds the two together. An invalid value stops the program with one clear message.
+"""
+
+import os
+import sys
+from functools import lru_cache
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseSettings):
+    """Every setting, under the environment variable of the same name in upper case."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    database_url: str = Field(
+        default="postgresql://postgres:postgres@localhost:5432/task_manager",
+        description="PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+    )
+    redis_url: str = Field(
+        default="redis://localhost:6379/0",
+        description="Redis or Valkey, as redis://:PASSWORD@HOST:PORT/NUMBER",
+    )
+    log_level: str = Field(
+        default="INFO",
+        pattern="^(DEBUG|INFO|WARNING|ERROR)$",
+        description="Least severe level that is logged: DEBUG, INFO, WARNING or ERROR",
+    )
+
+    # The API.
+    api_threads: int = Field(
+        default=20,
+        ge=1,
+        le=200,
+        description="Requests that one API process works on at a time, and its database connections",
+    )
+    max_body_bytes: int = Field(
+        default=1_048_576,
+        ge=1024,
+        description="Largest request body in bytes; a larger one is answered with 413",
+    )
+    health_timeout_seconds: Seconds = Field(
+        default=1.0,
+        description="Longest wait in seconds for each part that GET /health asks",
+    )
+
+    # The database, on both sides.
+    database_connect_timeout_seconds: Seconds = Field(
+        default=2.0,
+        description="Longest wait in seconds for a new database connection",
+    )
+    database_timeout_seconds: Seconds = Field(
+        default=5.0,
+        description="Longest wait in seconds for the answer to one statement",
+    )
+
+    # The worker.
+    worker_concurrency: int = Field(
+        default_factory=lambda: max(2, os.cpu_count() or 2),
+        ge=1,
+        le=1000,
+        description="Tasks that one worker runs side by side; default: the cores, at least 2",
+    )
+    lease_seconds: float = Field(
+        default=15.0,
+        ge=2,
+        le=3600,
+        description="Seconds after which a running task whose worker fell silent is run again",
+    )
+    heartbeat_seconds: float = Field(
+        default=0.4,
+        ge=0.05,
+        le=60,
+        description="Seconds between two renewals of a lease; a cancel is noticed at one of them",
+    )
+    cancel_grace_seconds: float = Field(
+        default=5.0,
+        ge=0.1,
+        le=600,
+        description="Seconds a cancelled task has to stop by itself before its process is killed",
+    )
+    crash_limit: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="Worker crashes after which a task ends FAILED instead of running again",
+    )
+    time_limit_seconds: int = Field(
+        default=3600,
+        ge=1,
+        description="Longest time in seconds that one attempt may run; its process is then killed",
+    )
+    soft_shutdown_seconds: float = Field(
+        default=5.0,
+        ge=0.1,
+        le=600,
+        description="Seconds that running tasks have to finish when their worker is told to stop",
+    )
+    maintenance_interval_seconds: float = Field(
+        default=0.5,
+        ge=0.05,
+        le=60,
+        description="Seconds between two rounds of rescue, requeueing and due retries",
+    )
+    redispatch_after_seconds: float = Field(
+        default=2.0,
+        ge=0.1,
+        le=600,
+        description="Seconds after which a message that is missing in Redis counts as lost",
+    )
+    max_wait_seconds: float = Field(
+        default=600.0,
+        ge=1,
+        description="Seconds within which a waiting task is raised up to the most urgent queue",
+    )
+
+    # What tasks do.
+    simulated_work_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=3600,
+        description="Seconds that the simulated work of POST /tasks/ takes; fractions are allowed",
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _name_the_driver(cls, url: str) -> str:
+        """Accept the URL forms that hosting providers hand out; the driver is always psycopg2."""
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
+            raise ValueError("must start with postgresql://")
+        return f"postgresql+psycopg2://{rest}"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_scheme(cls, url: str) -> str:
+        if not url.startswith(("redis://", "rediss://")):
+            raise ValueError("must start with redis:// or rediss://")
+        return url
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the process's settings, read at the first call; end the process if one is invalid."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(step) for step in first["loc"]).upper()
+        sys.exit(f"The setting {name} is not valid: {first['msg']}.")

@@ -1,0 +1,26 @@
+"""What `celery -A app.worker.celery` finds: the worker's and Flower's Celery object.
+
+Owns the order in which a worker process is put together; each part says what it does.
+"""
+
+import os
+
+# Read when Celery's command line starts: TERM, which orchestrators send, then stops a worker as
+# QUIT does, softly and within a bound, where by default it waits for running tasks without limit
+# (Celery's documentation, "Workers Guide", "REMAP_SIGTERM").
+os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+# Flower may show, not steer: a task revoked there would still be PENDING in the database.
+os.environ.setdefault("FLOWER_READ_ONLY", "True")
+os.environ.setdefault("FLOWER_TASKS_COLUMNS", "name,uuid,state,args,result,received,started,runtime,worker")
+
+from app.broker.celery import create_celery
+from app.settings import get_settings
+from app.worker.maintenance import MaintenanceStep
+from app.worker.run_task import register
+from app.worker.signals import connect
+
+celery = create_celery(get_settings(), publisher_only=False)
+celery.conf.worker_consumer = "app.worker.consumer:PatientConsumer"
+celery.steps["worker"].add(MaintenanceStep)
+register(celery)
+connect()

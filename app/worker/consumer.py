@@ -1,0 +1,38 @@
+"""Celery's consumer, but back at work soon after Redis is, however long that took.
+
+Celery waits up to 30 seconds between two tries to connect, and `ensure_connected` is the only
+place where that can be changed.
+"""
+
+import logging
+from typing import Any
+
+from celery.worker import state
+from celery.worker.consumer import Consumer
+
+# In seconds: the first pause between two tries, what each next one adds, and the longest.
+_FIRST_PAUSE, _LONGER_BY, _LONGEST_PAUSE = 0.5, 0.5, 2.0
+
+log = logging.getLogger(__name__)
+
+
+class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery's stubs leave this class untyped.
+    """Tries to reach the broker every two seconds at least, without end."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Return the connection once it stands; a shutdown asked for meanwhile still happens."""
+
+        def say(error: Exception, pause: float) -> None:
+            log.error("Redis does not answer, trying again in %g s: %s", pause, error)
+
+        conn = conn.ensure_connection(
+            say,
+            max_retries=None,
+            interval_start=_FIRST_PAUSE,
+            interval_step=_LONGER_BY,
+            interval_max=_LONGEST_PAUSE,
+            callback=state.maybe_shutdown,
+        )
+        self.first_connection_attempt = False
+        self.broker_connection_retry_attempt = 0
+        return conn

@@ -1,0 +1,135 @@
+"""Stops the Python code of one attempt, and never that of another.
+
+The trick is in who decides. A watcher thread that wants a run stopped marks the run itself and
+wakes the main thread with a signal; the signal's handler, which Python runs in the main thread,
+raises only if the run that is current there and then carries the mark. So a signal that comes late
+finds another run, without a mark, and does nothing.
+
+Interrupts sleep, socket and subprocess waits, loops, and anything that catches `Exception`. Code
+that stays in C or catches BaseException is not; for it there is `Run.kill_process`.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from types import FrameType
+from typing import TypeVar
+
+from app.domain.task import Task
+from app.handlers.context import TaskContext
+
+# Billiard and Celery use SIGUSR1; SIGUSR2 is free.
+_SIGNAL = signal.SIGUSR2
+# Seconds after which a run that is still there is interrupted once more: the first exception may
+# have been swallowed, and a second one too soon would disturb the handler's own cleaning up.
+_AGAIN_AFTER_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class AttemptStopped(BaseException):
+    """Raised in the handler's code when its attempt is to stop. Not an Exception, on purpose."""
+
+
+class StopReason(Enum):
+    """Why an attempt is to stop."""
+
+    CANCELLED = auto()
+    # Rescued, deleted, or not renewable in time: nothing more may be written about it.
+    LOST = auto()
+
+
+class Run:
+    """The handler's code of one attempt, from its first line to its last."""
+
+    def __init__(self, task: Task, context: TaskContext) -> None:
+        self.task = task
+        self.context = context
+        self.stop_reason: StopReason | None = None
+        self._running = True
+        self._armed = False
+        self._stop_since = 0.0
+        self._interrupted_at = 0.0
+        # Leaving the running phase and killing the process exclude each other.
+        self._lock = threading.Lock()
+
+    def call(self, handler: Callable[[], T]) -> T:
+        """Call the handler in this thread, which must be the main one.
+
+        Raises:
+            AttemptStopped: the run was asked to stop and did.
+        """
+        global _current
+        _current = self
+        try:
+            try:
+                return handler()
+            finally:
+                self._leave()
+        except AttemptStopped:
+            # The interruption may have come just before the line above. The next one is a second
+            # away, so that this time nothing disturbs.
+            self._leave()
+            raise
+
+    def _leave(self) -> None:
+        """End the running phase; a process that is being killed never comes back from here."""
+        global _current
+        # From this line on the signal's handler does not raise.
+        self._running = False
+        with self._lock:
+            _current = None
+
+    def stop(self, reason: StopReason) -> float:
+        """Ask the run to stop, from another thread; return the seconds since the first asking.
+
+        To be called again until the run is over: it interrupts once more each second.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if self.stop_reason is None:
+                self.stop_reason = reason
+                self._stop_since = now
+            if self._running and now - self._interrupted_at >= _AGAIN_AFTER_SECONDS:
+                self._interrupted_at = now
+                self._armed = True
+                signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
+            return now - self._stop_since
+
+    def kill_process(self, last_words: Callable[[], None]) -> None:
+        """End this whole process if the handler still runs; the worker starts another.
+
+        `last_words` is called first, while the handler can no longer finish. Its time is bounded
+        by the time-outs of whatever it calls.
+        """
+        with self._lock:
+            if not self._running:
+                return
+            try:
+                last_words()
+            finally:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def is_to_raise(self) -> bool:
+        """Return, once for each interruption, whether the main thread is to raise now."""
+        if not (self._armed and self._running):
+            return False
+        self._armed = False
+        return True
+
+
+# The run of this process's main thread. Written by that thread alone.
+_current: Run | None = None
+
+
+def _on_signal(signal_number: int, frame: FrameType | None) -> None:
+    if _current is not None and _current.is_to_raise():
+        raise AttemptStopped
+
+
+def install() -> None:
+    """Let this process's runs be interrupted. Must be called in the main thread."""
+    signal.signal(_SIGNAL, _on_signal)

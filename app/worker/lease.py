@@ -1,0 +1,111 @@
+"""Keeps the lease of the attempt that this process runs, and hears when it is to stop.
+
+A thread beside the main one renews the lease at every heartbeat, in one statement that also takes
+the progress along and brings back whether a cancel was asked for. While nothing runs it sleeps. It
+promises that a handler is stopped before its lease can have lapsed, as far as Python lets it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.db import attempts as store
+from app.db.engine import Database
+from app.domain.retry import Backoff
+from app.errors import Unavailable
+from app.services.lifecycle import attempts
+from app.settings import Settings
+from app.worker.interruption import Run, StopReason
+
+log = logging.getLogger(__name__)
+
+
+class LeaseKeeper:
+    """One for each process that runs tasks."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._run: Run | None = None
+        self._renewed_at = 0.0
+        self._changed = threading.Condition()
+        threading.Thread(target=self._keep, name="lease", daemon=True).start()
+
+    @contextmanager
+    def watching(self, run: Run, claimed_at: float) -> Iterator[None]:
+        """Keep a run's lease while the block lasts. `claimed_at` is by time.monotonic()."""
+        with self._changed:
+            self._run = run
+            self._renewed_at = claimed_at
+            self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._run = None
+                self._changed.notify()
+
+    def _keep(self) -> None:
+        while True:
+            run = self._next_heartbeat()
+            try:
+                self._beat(run)
+            except Exception:
+                # A bug here must not end the thread, or no later task could be cancelled.
+                log.exception("task %d: the heartbeat failed", run.task.id)
+
+    def _next_heartbeat(self) -> Run:
+        """Sleep until a run is due for a heartbeat, and return it."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._run is not None)
+                run = self._run
+                over = self._changed.wait_for(
+                    lambda: self._run is not run, self._settings.heartbeat_seconds
+                )
+                if run is not None and not over:
+                    return run
+
+    def _beat(self, run: Run) -> None:
+        if run.stop_reason is None:
+            reason = self._renew(run)
+        else:
+            reason = run.stop_reason
+        if reason is not None and run.stop(reason) > self._settings.cancel_grace_seconds:
+            log.warning("task %d does not stop; its process is killed", run.task.id)
+            run.kill_process(lambda: self._settle_stopped(run))
+
+    def _renew(self, run: Run) -> StopReason | None:
+        """Renew the lease; return why the run is to stop, if it is."""
+        # Counted from before the statement, so that the lease lasts longer than we think.
+        asked_at = time.monotonic()
+        context = run.context
+        try:
+            cancelled = self._renew_in_database(run, context.progress_fraction, context.progress_note)
+        except Unavailable as error:
+            if time.monotonic() - self._renewed_at < self._latest_renewal:
+                return None
+            log.error("task %d: its lease could not be renewed: %s", run.task.id, error)
+            return StopReason.LOST
+        if cancelled is None:
+            log.warning("task %d: attempt %d is over", run.task.id, run.task.attempt)
+            return StopReason.LOST
+        self._renewed_at = asked_at
+        return StopReason.CANCELLED if cancelled else None
+
+    def _renew_in_database(self, run: Run, progress: float, note: str | None) -> bool | None:
+        with self._database.transaction() as connection:
+            return store.renew(connection, run.task, self._settings.lease_seconds, progress, note)
+
+    @property
+    def _latest_renewal(self) -> float:
+        """Seconds after a renewal at which waiting for the next one ends, short of the lease."""
+        return self._settings.lease_seconds * 0.8
+
+    def _settle_stopped(self, run: Run) -> None:
+        try:
+            attempts.settle(self._database, run.task, attempts.Stopped(), Backoff())
+        except Unavailable as error:
+            log.error("task %d: its end is left to a rescue: %s", run.task.id, error)

@@ -1,0 +1,152 @@
+"""The thread in a worker's main process that says "alive" and does rounds of maintenance.
+
+A Celery bootstep of the worker, not of its consumer: it starts while the broker is down and goes
+on through outages. It has connections of its own and shares no lock with the code of tasks, since
+new task processes are forked while it runs.
+"""
+
+import logging
+import os
+import queue
+import threading
+import time
+from typing import Any
+
+from celery import bootsteps
+
+from app.broker.publisher import Publisher
+from app.db import schema, workers
+from app.db.engine import Database
+from app.domain.status import Status
+from app.errors import TaskNotFound, Unavailable
+from app.services.health import WORKER_SILENCE_SECONDS
+from app.services.lifecycle import maintenance
+from app.services.tasks import get_task
+from app.settings import get_settings
+from app.worker import liveness
+
+# Seconds between two words of being alive, well within what counts as silence.
+_BEAT_SECONDS = 2.0
+# Seconds after which a silent worker is taken off the list.
+_FORGET_SECONDS = 60 * WORKER_SILENCE_SECONDS
+_STOP_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+# Tasks of which Celery said that their process died under them.
+crashed_tasks: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+
+class MaintenanceStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Untyped in Celery's stubs.
+    """Starts the thread with the worker and ends it on its shutdown."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._thread: MaintenanceThread | None = None
+
+    def start(self, worker: Any) -> None:
+        """Start the thread."""
+        self._thread = MaintenanceThread(worker.hostname, worker.concurrency, Publisher(worker.app))
+        self._thread.start()
+
+    def stop(self, worker: Any) -> None:
+        """End the thread; bounded, since a shutdown must not hang on a database that does."""
+        if self._thread is not None:
+            self._thread.stop(_STOP_SECONDS)
+
+    terminate = stop
+
+
+class MaintenanceThread(threading.Thread):
+    """One for each worker, in its main process."""
+
+    def __init__(self, name: str, concurrency: int, publisher: Publisher) -> None:
+        super().__init__(name="maintenance", daemon=True)
+        self._worker = name
+        self._concurrency = concurrency
+        self._publisher = publisher
+        self._settings = get_settings()
+        # One connection holds the lock of a round, the other does the round's work.
+        self._database = Database(
+            self._settings, pool_size=2, application_name="task-manager maintenance"
+        )
+        self._stopping = threading.Event()
+        self._next_beat = 0.0
+        self._trouble: str | None = None
+
+    def run(self) -> None:
+        """Do rounds until the worker stops."""
+        while not self._stopping.is_set():
+            liveness.touch()
+            try:
+                self._round()
+                self._say_trouble(None)
+            except Unavailable as error:
+                self._say_trouble(str(error))
+            except Exception:
+                # A bug here must not end the thread: it is what brings lost tasks back.
+                log.exception("A round of maintenance failed")
+            self._stopping.wait(self._settings.maintenance_interval_seconds)
+        self._leave()
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Ask the thread to end, and wait for it this long."""
+        self._stopping.set()
+        self.join(timeout_seconds)
+
+    def _round(self) -> None:
+        if time.monotonic() >= self._next_beat:
+            with self._database.transaction() as connection:
+                schema.check(connection)
+                workers.beat(connection, self._worker, self._concurrency)
+                workers.forget_silent(connection, _FORGET_SECONDS)
+            self._next_beat = time.monotonic() + _BEAT_SECONDS
+        while not crashed_tasks.empty():
+            task_id = crashed_tasks.get()
+            try:
+                self._rescue_crashed(task_id)
+            except Unavailable:
+                crashed_tasks.put(task_id)
+                raise
+        maintenance.run_round(self._database, self._publisher, self._settings)
+
+    def _rescue_crashed(self, task_id: int) -> None:
+        """Bring a task back at once, if it was this worker's and its process is really gone.
+
+        A doubled message can have died elsewhere while the task's own process is well.
+        """
+        try:
+            task = get_task(self._database, task_id)
+        except TaskNotFound:
+            return
+        node, _, pid = (task.worker or "").rpartition("/")
+        if task.status is Status.IN_PROGRESS and node == self._worker and not _is_alive(int(pid)):
+            maintenance.rescue_from(self._database, f"{node}/{pid}", self._settings)
+
+    def _leave(self) -> None:
+        try:
+            with self._database.transaction() as connection:
+                workers.leave(connection, self._worker)
+        except Unavailable as error:
+            log.warning("Could not take this worker off the list: %s", error)
+        self._database.close()
+
+    def _say_trouble(self, trouble: str | None) -> None:
+        """Log a change for the worse or the better once, not twice a second."""
+        if trouble and trouble != self._trouble:
+            log.error("Maintenance waits: %s", trouble)
+        elif self._trouble and not trouble:
+            log.info("Maintenance goes on")
+        self._trouble = trouble
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
