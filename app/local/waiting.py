@@ -1,0 +1,39 @@
+"""Waiting for a condition, with a deadline, while the processes that it needs are alive."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from app.local.children import Child
+from app.local.errors import NotReady, with_last_lines
+
+# Sleeps for the given seconds, and may raise StopRequested.
+Pause = Callable[[float], None]
+
+POLL_SECONDS = 0.02
+
+
+def wait_until(
+    ready: Callable[[], bool],
+    seconds: float,
+    what: str,
+    needed: Iterable[Child],
+    pause: Pause = time.sleep,
+) -> None:
+    """Return as soon as `ready` says so.
+
+    Raises:
+        ChildDied: one of the `needed` processes ended.
+        NotReady: `seconds` have passed; the message names `what`.
+    """
+    children = list(needed)
+    deadline = time.monotonic() + seconds
+    while True:
+        for child in children:
+            child.ensure_alive()
+        if ready():
+            return
+        if time.monotonic() > deadline:
+            last_lines = children[-1].last_lines() if children else []
+            message = f"{what} was not ready within {seconds:g} s."
+            raise NotReady(with_last_lines(message, last_lines))
+        pause(POLL_SECONDS)
