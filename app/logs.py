@@ -27,6 +27,8 @@ def configure(settings: Settings) -> None:
                 "uvicorn": {"handlers": [], "propagate": True},
                 "uvicorn.access": {"handlers": [], "propagate": True},
                 "uvicorn.error": {"handlers": [], "propagate": True},
+                # Says hello at each look at the schema's revision.
+                "alembic.runtime.migration": {"level": "WARNING"},
                 # One line for each message received, beside our own for each attempt.
                 "celery.worker.strategy": {"level": "WARNING"},
                 "celery.app.trace": {"level": "WARNING"},

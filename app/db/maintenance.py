@@ -98,7 +98,7 @@ _published = func.unnest(
     cast(bindparam("p_ids"), ARRAY(BigInteger)),
     cast(bindparam("p_queues"), ARRAY(Text)),
     cast(bindparam("p_times"), ARRAY(DateTime(timezone=True))),
-).table_valued("id", "queue", "at", name="published")
+).table_valued("id", "queue", "at", name="published").render_derived()
 _still_waiting = (
     select(TaskRow.id, _published.c.at.label("at"))
     .join(
