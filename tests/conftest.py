@@ -1,0 +1,68 @@
+"""Fixtures: servers once a run, a database and a Redis for each test that asks for one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.db.engine import Database
+from app.settings import Settings
+from tests import servers
+from tests.service import Service, running
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Postgres]:
+    with servers.postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Redis]:
+    with servers.valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres: servers.Postgres) -> Iterator[str]:
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(valkey: servers.Redis) -> Iterator[str]:
+    with valkey.database() as url:
+        yield url
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str) -> Settings:
+    return Settings(database_url=database_url, redis_url=redis_url, _env_file=None)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    database = Database(settings, pool_size=5, application_name="test")
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def service(
+    postgres: servers.Postgres, valkey: servers.Redis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A running API and worker for tests that only use it, with half a second of work a task."""
+    logs: Path = tmp_path_factory.mktemp("service")
+    with postgres.database() as database_url, valkey.database() as redis_url:
+        with running(database_url, redis_url, logs, SIMULATED_WORK_SECONDS="0.5") as service:
+            yield service
+
+
+@pytest.fixture
+def new_service(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Service]:
+    """A service with nothing started yet, for tests that harm it."""
+    service = Service(database_url, redis_url, tmp_path)
+    try:
+        yield service
+    finally:
+        service.close()
