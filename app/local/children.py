@@ -12,10 +12,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from app.local import tether
-from app.local.errors import ChildDied
+from app.local.errors import ChildDiedError
 from app.local.server_user import ServerUser
 
 # Receives each line that a child writes, without its end.
@@ -92,10 +93,10 @@ class Child:
         """Do nothing while it runs.
 
         Raises:
-            ChildDied: it has ended.
+            ChildDiedError: it has ended.
         """
         if (code := self.exit_code) is not None:
-            raise ChildDied(f"{self.name} {describe_exit(code)}.", self.last_lines())
+            raise ChildDiedError(f"{self.name} {describe_exit(code)}.", self.last_lines())
 
     def stop(self, seconds: float, in_a_hurry: Callable[[], bool] = never) -> None:
         """Ask it to stop; kill it after `seconds`, or as soon as `in_a_hurry` says so."""
@@ -109,10 +110,9 @@ class Child:
         """End it, and what it left in its session, at once."""
         self._signal(signal.SIGKILL)
         self._process.wait()
-        try:
+        # That nobody is left, macOS says with a PermissionError.
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass  # Nobody is left; macOS says so with the latter.
         self._reader.join(timeout=1)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -121,11 +121,9 @@ class Child:
 
     def _write(self, text: str) -> None:
         assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(text.encode())
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # It has ended already, and says why on its output.
+        # When it has ended already, its output says why.
+        with suppress(BrokenPipeError), self._process.stdin as pipe:
+            pipe.write(text.encode())
 
     def _read(self) -> None:
         assert self._process.stdout is not None

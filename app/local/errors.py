@@ -1,9 +1,9 @@
 """What goes wrong in the local run, each with the one message that the user reads.
 
-    LocalRunError           the run cannot start or go on
-        ChildDied           a process ended that should run
-        NotReady            a process did not become ready in time
-    StopRequested           Ctrl-C, TERM or HUP: not an error, stops the run in order
+LocalRunError           the run cannot start or go on
+    ChildDiedError           a process ended that should run
+    NotReadyError            a process did not become ready in time
+StopRequested           Ctrl-C, TERM or HUP: not an error, stops the run in order
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ class LocalRunError(Exception):
     """The run cannot start or go on; the message says why and what helps."""
 
 
-class ChildDied(LocalRunError):
+class ChildDiedError(LocalRunError):
     """A process ended that should run. Holds the last lines that it wrote."""
 
     def __init__(self, message: str, last_lines: Sequence[str]) -> None:
@@ -21,7 +21,7 @@ class ChildDied(LocalRunError):
         self.last_lines = tuple(last_lines)
 
 
-class NotReady(LocalRunError):
+class NotReadyError(LocalRunError):
     """A process runs, but did not become ready within its time."""
 
 

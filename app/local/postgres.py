@@ -16,7 +16,7 @@ from typing import Self
 from app.local.binaries import POSTGRES_BIN, postgres_binaries
 from app.local.children import Child, Sink, discard, never
 from app.local.data_folder import secret
-from app.local.errors import ChildDied, LocalRunError, with_last_lines
+from app.local.errors import ChildDiedError, LocalRunError, with_last_lines
 from app.local.ports import LOOPBACK, free_port
 from app.local.server_user import can_reach, make_private, process_exists, server_user
 from app.local.waiting import POLL_SECONDS, Pause, wait_until
@@ -127,7 +127,7 @@ class EmbeddedPostgres:
             self._child = self._run("postgres", self._postgres_arguments(), self._cluster)
             try:
                 wait_until(self._is_ready, START_SECONDS, "PostgreSQL", [self._child], self._pause)
-            except ChildDied as error:
+            except ChildDiedError as error:
                 # The processes of one that was killed end by themselves a moment later.
                 lingering = any(STILL_IN_USE in line for line in error.last_lines)
                 if not lingering or time.monotonic() > deadline:
@@ -218,9 +218,7 @@ class EmbeddedPostgres:
     def _folder_argument(self, folder: Path) -> str:
         return str(folder) if can_reach(folder, self._user) else WORKING_FOLDER
 
-    def _run(
-        self, program: str, arguments: Sequence[str], folder: Path, text: str = ""
-    ) -> Child:
+    def _run(self, program: str, arguments: Sequence[str], folder: Path, text: str = "") -> Child:
         # INT is PostgreSQL's "fast shutdown": TERM would wait for its clients to leave.
         return Child(
             "PostgreSQL" if program == "postgres" else program,
@@ -245,6 +243,6 @@ def _lines_of(path: Path) -> list[str]:
 def _serves(pid: int, cluster: Path) -> bool:
     """Tell whether the process lives and works in the cluster's folder (a guess without /proc)."""
     try:
-        return os.path.samefile(f"/proc/{pid}/cwd", cluster)
+        return Path(f"/proc/{pid}/cwd").samefile(cluster)
     except OSError:
-        return not os.path.exists("/proc/self/cwd") and process_exists(pid)
+        return not Path(WORKING_FOLDER).exists() and process_exists(pid)

@@ -1,4 +1,4 @@
-"""Questions to servers over the network, each with a bounded wait: does it answer, and if not, why."""
+"""Questions to servers over the network, each with a bounded wait: does it answer, or why not?"""
 
 import http.client
 import socket

@@ -27,13 +27,23 @@ def become(parent: int, orphan_signal: int, uid: str, gid: str, command: list[st
         os.setgroups([])
         os.setgid(int(gid))
         os.setuid(int(uid))
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(PR_SET_PDEATHSIG, orphan_signal, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-        if os.getppid() != parent:  # It died before the signal was set.
-            os._exit(1)
-    os.execvp(command[0], command)
+    set_parent_death_signal(orphan_signal)
+    if os.getppid() != parent:  # It died before the signal was set.
+        os._exit(1)
+    os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
+
+
+def set_parent_death_signal(number: int) -> None:
+    """On Linux, have this process get the signal when the thread that started it ends.
+
+    Raises:
+        OSError: the system refused.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
 
 
 if __name__ == "__main__":

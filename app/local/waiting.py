@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from app.local.children import Child
-from app.local.errors import NotReady, with_last_lines
+from app.local.errors import NotReadyError, with_last_lines
 
 # Sleeps for the given seconds, and may raise StopRequested.
 Pause = Callable[[float], None]
@@ -22,8 +22,8 @@ def wait_until(
     """Return as soon as `ready` says so.
 
     Raises:
-        ChildDied: one of the `needed` processes ended.
-        NotReady: `seconds` have passed; the message names `what`.
+        ChildDiedError: one of the `needed` processes ended.
+        NotReadyError: `seconds` have passed; the message names `what`.
     """
     children = list(needed)
     deadline = time.monotonic() + seconds
@@ -35,5 +35,5 @@ def wait_until(
         if time.monotonic() > deadline:
             last_lines = children[-1].last_lines() if children else []
             message = f"{what} was not ready within {seconds:g} s."
-            raise NotReady(with_last_lines(message, last_lines))
+            raise NotReadyError(with_last_lines(message, last_lines))
         pause(POLL_SECONDS)
