@@ -35,6 +35,3 @@ def configure(settings: Settings) -> None:
             },
         }
     )
-
-
-

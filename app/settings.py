@@ -39,7 +39,7 @@ class Settings(BaseSettings):
         default=20,
         ge=1,
         le=200,
-        description="Requests that one API process works on at a time, and its database connections",
+        description="Requests that one API process works on at a time, each with a connection",
     )
     max_body_bytes: int = Field(
         default=1_048_576,

@@ -53,9 +53,12 @@ def service(
 ) -> Iterator[Service]:
     """A running API and worker for tests that only use it, with half a second of work a task."""
     logs: Path = tmp_path_factory.mktemp("service")
-    with postgres.database() as database_url, valkey.database() as redis_url:
-        with running(database_url, redis_url, logs, SIMULATED_WORK_SECONDS="0.5") as service:
-            yield service
+    with (
+        postgres.database() as database_url,
+        valkey.database() as redis_url,
+        running(database_url, redis_url, logs, SIMULATED_WORK_SECONDS="0.5") as service,
+    ):
+        yield service
 
 
 @pytest.fixture

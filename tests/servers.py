@@ -16,6 +16,9 @@ from uuid import uuid4
 import psycopg2
 import redis
 
+from app.local.postgres import EmbeddedPostgres
+from app.local.valkey import EmbeddedValkey
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -87,8 +90,6 @@ def postgres(directory: Path) -> Iterator[Postgres]:
         yield server
         server.close()
         return
-    from app.local.postgres import EmbeddedPostgres
-
     with EmbeddedPostgres(directory, durable=False) as embedded:
         yield Postgres(embedded.url("postgres"))
 
@@ -101,8 +102,6 @@ def valkey(directory: Path) -> Iterator[Redis]:
         # A plain Redis has sixteen databases; the first few may be in use by people.
         yield Redis(given, 8, 8)
         return
-    from app.local.valkey import EmbeddedValkey
-
     with EmbeddedValkey(directory, durable=False) as embedded:
         yield Redis(embedded.url(0), 1, 60)
 

@@ -1,4 +1,4 @@
-"""How a list is asked for and paged: several values in one parameter, and the link to what follows."""
+"""How a list is asked for and paged: several values in a parameter, and the link to the rest."""
 
 from typing import Any
 

@@ -3,7 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictInt,
+    TypeAdapter,
+)
 
 from app.domain.priority import Priority, QueueName
 from app.domain.status import Status
@@ -31,7 +40,7 @@ Title = Annotated[
 ]
 Description = Annotated[Text | None, Field(description="More about it, of any length")]
 
-_EXAMPLE = {
+_EXAMPLE: dict[str, JsonValue] = {
     "title": "Monthly report",
     "description": "Collect the figures of November",
     "priority": "HIGH",

@@ -58,9 +58,7 @@ def _draft(body: TaskCreate) -> service.Draft:
 @router.post("/tasks/", summary="Create a task", **_CREATED)
 def create(body: TaskCreate, resources: Service) -> Response:
     """Store a task that simulates work, and queue it."""
-    task = service.create_simulated_work(
-        resources.database, resources.dispatcher, _draft(body)
-    )
+    task = service.create_simulated_work(resources.database, resources.dispatcher, _draft(body))
     return _created(task)
 
 
@@ -148,9 +146,7 @@ def update(task_id: TaskId, body: TaskUpdate, resources: Service) -> Response:
     given = body.model_dump(include=body.model_fields_set)
     priority = given.pop("priority", None)
     changes = service.Changes(texts=given, priority=priority)
-    return _answer(
-        service.update_task(resources.database, resources.dispatcher, task_id, changes)
-    )
+    return _answer(service.update_task(resources.database, resources.dispatcher, task_id, changes))
 
 
 @router.delete(

@@ -46,7 +46,7 @@ def configuration(settings: Settings, *, publisher_only: bool) -> dict[str, Any]
             "priority_steps": [0],
             # Celery 5.7.0's worker dies for good when Redis goes away while it holds unacknowledged
             # messages; without kombu's emulation of acknowledgements it does not, and nothing is
-            # delivered twice after the visibility timeout. What that can lose, the lease brings back.
+            # delivered twice after the visibility timeout. What that may lose, the lease finds.
             "ack_emulation": False,
             "socket_connect_timeout": connect,
             "socket_timeout": answer,

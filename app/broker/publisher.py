@@ -113,7 +113,9 @@ class Publisher:
     @contextmanager
     def _redis(self) -> Iterator[Any]:
         try:
-            with self._celery.pool.acquire(block=True, timeout=1) as connection:
+            # Celery's stubs take the pool of connections for one of producers.
+            pool: Any = self._celery.pool
+            with pool.acquire(block=True, timeout=1) as connection:
                 yield connection.default_channel.client
         except _TROUBLE as error:
             raise BrokerUnavailable(f"Redis does not answer: {error}") from error

@@ -99,9 +99,7 @@ _RENEW = (
 
 def complete(connection: Connection, task: Task, result: Any) -> Task | None:
     """Store a result and end the task as COMPLETED, unless a cancel was accepted before."""
-    return make_one(
-        connection, _COMPLETE, p_id=task.id, p_attempt=task.attempt, p_result=result
-    )
+    return make_one(connection, _COMPLETE, p_id=task.id, p_attempt=task.attempt, p_result=result)
 
 
 _COMPLETE = statement(
@@ -157,8 +155,10 @@ _SCHEDULE_RETRY = statement(
 
 
 def release(connection: Connection, task: Task) -> Task | None:
-    """Hand the task back because its worker shuts down; the attempt counts as neither failure
-    nor crash, so there is room for one more."""
+    """Hand the task back because its worker shuts down.
+
+    The attempt counts as neither failure nor crash, so there is room for one more.
+    """
     return make_one(connection, _RELEASE, p_id=task.id, p_attempt=task.attempt)
 
 
@@ -179,6 +179,4 @@ def cancel_running(connection: Connection, task: Task) -> Task | None:
     return make_one(connection, _CANCEL_RUNNING, p_id=task.id, p_attempt=task.attempt)
 
 
-_CANCEL_RUNNING = statement(
-    transitions.CANCELLED_RUNNING, TaskRow.cancel_requested_at.is_not(None)
-)
+_CANCEL_RUNNING = statement(transitions.CANCELLED_RUNNING, TaskRow.cancel_requested_at.is_not(None))

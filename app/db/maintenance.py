@@ -37,8 +37,9 @@ from app.domain.task import Task, TaskMessage
 _LOCK_KEY = 7_305_021_947
 
 _WAITING = TaskRow.status.in_(sorted(WAITING))
-_URGENCY = case({queue.value: rank for rank, queue in enumerate(QUEUES_BY_URGENCY)},
-                value=TaskRow.queue)
+_URGENCY = case(
+    {queue.value: rank for rank, queue in enumerate(QUEUES_BY_URGENCY)}, value=TaskRow.queue
+)
 
 
 def try_lead(connection: Connection) -> bool:
@@ -94,11 +95,15 @@ def mark_dispatched(connection: Connection, messages: Sequence[TaskMessage]) -> 
     )
 
 
-_published = func.unnest(
-    cast(bindparam("p_ids"), ARRAY(BigInteger)),
-    cast(bindparam("p_queues"), ARRAY(Text)),
-    cast(bindparam("p_times"), ARRAY(DateTime(timezone=True))),
-).table_valued("id", "queue", "at", name="published").render_derived()
+_published = (
+    func.unnest(
+        cast(bindparam("p_ids"), ARRAY(BigInteger)),
+        cast(bindparam("p_queues"), ARRAY(Text)),
+        cast(bindparam("p_times"), ARRAY(DateTime(timezone=True))),
+    )
+    .table_valued("id", "queue", "at", name="published")
+    .render_derived()
+)
 _still_waiting = (
     select(TaskRow.id, _published.c.at.label("at"))
     .join(
@@ -158,9 +163,7 @@ _FORGET_LOST = statement(
         TaskRow.status == Status.PENDING.value,
         TaskRow.queue == bindparam("p_queue"),
         TaskRow.dispatched_at
-        < func.least(
-            cast(bindparam("p_oldest"), DateTime(timezone=True)), func.now()
-        )
+        < func.least(cast(bindparam("p_oldest"), DateTime(timezone=True)), func.now())
         - seconds("p_patience"),
         order_by=TaskRow.dispatched_at,
     ),
@@ -221,7 +224,7 @@ def _rescue(
 
 
 def _rescue_statements(gone: ColumnElement[bool]) -> tuple[Select[Any], ...]:
-    """Return the three ends of an attempt whose process is gone; their guards exclude each other."""
+    """Return the three ends of an attempt whose process is gone; each guard excludes the others."""
     running = and_(TaskRow.status == Status.IN_PROGRESS.value, gone)
     cancelled = TaskRow.cancel_requested_at.is_not(None)
     worn_out = TaskRow.crashes + 1 >= bindparam("p_crash_limit")

@@ -125,7 +125,7 @@ def _priority(priority: Priority) -> dict[str, str]:
     return {"p_priority": priority.value, "p_queue": queue_for(priority).value}
 
 
-_NEW_PRIORITY = {"priority": bindparam("p_priority"), "queue": bindparam("p_queue")}
+_NEW_PRIORITY: dict[str, Any] = {"priority": bindparam("p_priority"), "queue": bindparam("p_queue")}
 _MOVE_WAITING = statement(
     transitions.REPRIORITISED,
     _THIS,

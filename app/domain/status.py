@@ -12,7 +12,8 @@ class Status(StrEnum):
     # Stored, in no queue yet. Left by `dispatched` when its message was published, by `claimed`
     # when a worker was faster than that record, or by `cancelled_waiting`.
     NEW = "NEW"
-    # Waits, in a queue or for the time of its next attempt. Left by `claimed` or `cancelled_waiting`.
+    # Waits, in a queue or for the time of its next attempt. Left by `claimed` or
+    # `cancelled_waiting`.
     PENDING = "PENDING"
     # An attempt runs under a lease. Left by the attempt itself (`completed`, `failed`,
     # `retry_scheduled`, `released`, `cancelled_running`) or, once the lease has lapsed, by a

@@ -1,6 +1,6 @@
 """What tasks do: the registry, and one module per built-in handler. Users add theirs here.
 
-    from app.handlers import PermanentError, TaskContext, task_type
+from app.handlers import PermanentError, TaskContext, task_type
 """
 
 from app.handlers.context import TaskContext

@@ -1,4 +1,4 @@
-"""The work that `POST /tasks/broken` asks for: it fails for certain, so that people can test with it."""
+"""The work that `POST /tasks/broken` asks for: it fails for certain, for testing with."""
 
 import time
 

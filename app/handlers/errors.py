@@ -1,4 +1,4 @@
-"""Errors that a handler may raise on purpose. Any other exception is a failure that may be retried."""
+"""Errors that a handler may raise on purpose. Any other one is a failure that may be retried."""
 
 
 class PermanentError(Exception):

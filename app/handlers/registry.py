@@ -69,7 +69,9 @@ def _payload_model(handler: Handler) -> type[BaseModel]:
     parameters = [parameter for parameter in hints if parameter != "return"]
     model = hints[parameters[0]] if parameters else None
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        raise TypeError(f"the first parameter of {handler!r} must be annotated with a pydantic model")
+        raise TypeError(
+            f"the first parameter of {handler!r} must be annotated with a pydantic model"
+        )
     return model
 
 

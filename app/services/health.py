@@ -1,4 +1,4 @@
-"""Whether the service can do its work: database, broker, workers, each asked with a bounded wait."""
+"""Whether the service can do its work: database, broker, workers, each with a bounded wait."""
 
 import asyncio
 import time
@@ -69,13 +69,13 @@ class Health:
 def _timed(probe: Callable[[], str]) -> Check:
     started = time.monotonic()
 
-    def check(ok: bool, detail: Any) -> Check:
+    def check(*, ok: bool, detail: Any) -> Check:
         return Check(ok, round((time.monotonic() - started) * 1000, 1), str(detail))
 
     try:
-        return check(True, probe())
+        return check(ok=True, detail=probe())
     except Unavailable as error:
-        return check(False, error)
+        return check(ok=False, detail=error)
 
 
 def _ask_database(database: Database) -> str:

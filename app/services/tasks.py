@@ -45,9 +45,7 @@ def create_retry(
     Raises DatabaseUnavailable.
     """
     payload = {"retry_count": retry_count}
-    return _create(
-        database, dispatcher, draft, retry.NAME, payload, max_attempts=retry_count + 1
-    )
+    return _create(database, dispatcher, draft, retry.NAME, payload, max_attempts=retry_count + 1)
 
 
 def _create(
@@ -127,9 +125,7 @@ class Changes:
     priority: Priority | None
 
 
-def update_task(
-    database: Database, dispatcher: Dispatcher, task_id: int, changes: Changes
-) -> Task:
+def update_task(database: Database, dispatcher: Dispatcher, task_id: int, changes: Changes) -> Task:
     """Change a task and return it; a waiting one moves to its new priority's queue at once.
 
     Raises TaskNotFound, DatabaseUnavailable.

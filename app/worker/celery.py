@@ -11,7 +11,9 @@ import os
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 # Flower may show, not steer: a task revoked there would still be PENDING in the database.
 os.environ.setdefault("FLOWER_READ_ONLY", "True")
-os.environ.setdefault("FLOWER_TASKS_COLUMNS", "name,uuid,state,args,result,received,started,runtime,worker")
+os.environ.setdefault(
+    "FLOWER_TASKS_COLUMNS", "name,uuid,state,args,result,received,started,runtime,worker"
+)
 
 from app.broker.celery import create_celery
 from app.settings import get_settings

@@ -16,7 +16,7 @@ _FIRST_PAUSE, _LONGER_BY, _LONGEST_PAUSE = 0.5, 0.5, 2.0
 log = logging.getLogger(__name__)
 
 
-class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery's stubs leave this class untyped.
+class PatientConsumer(Consumer):
     """Tries to reach the broker every two seconds at least, without end."""
 
     def ensure_connected(self, conn: Any) -> Any:

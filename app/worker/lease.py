@@ -62,17 +62,17 @@ class LeaseKeeper:
             while True:
                 self._changed.wait_for(lambda: self._run is not None)
                 run = self._run
-                over = self._changed.wait_for(
-                    lambda: self._run is not run, self._settings.heartbeat_seconds
-                )
-                if run is not None and not over:
+                if run is not None and not self._is_over_soon(run):
                     return run
 
+    def _is_over_soon(self, run: Run) -> bool:
+        """Wait for a heartbeat's time and return whether the run ended in it."""
+        return self._changed.wait_for(
+            lambda: self._run is not run, self._settings.heartbeat_seconds
+        )
+
     def _beat(self, run: Run) -> None:
-        if run.stop_reason is None:
-            reason = self._renew(run)
-        else:
-            reason = run.stop_reason
+        reason = run.stop_reason or self._renew(run)
         if reason is not None and run.stop(reason) > self._settings.cancel_grace_seconds:
             log.warning("task %d does not stop; its process is killed", run.task.id)
             run.kill_process(lambda: self._settle_stopped(run))
@@ -83,7 +83,9 @@ class LeaseKeeper:
         asked_at = time.monotonic()
         context = run.context
         try:
-            cancelled = self._renew_in_database(run, context.progress_fraction, context.progress_note)
+            cancelled = self._renew_in_database(
+                run, context.progress_fraction, context.progress_note
+            )
         except Unavailable as error:
             if time.monotonic() - self._renewed_at < self._latest_renewal:
                 return None

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 crashed_tasks: queue.SimpleQueue[int] = queue.SimpleQueue()
 
 
-class MaintenanceStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Untyped in Celery's stubs.
+class MaintenanceStep(bootsteps.StartStopStep):
     """Starts the thread with the worker and ends it on its shutdown."""
 
     requires = ("celery.worker.components:Pool",)
@@ -56,7 +56,9 @@ class MaintenanceStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Untyped
         if self._thread is not None:
             self._thread.stop(_STOP_SECONDS)
 
-    terminate = stop
+    def terminate(self, worker: Any) -> None:
+        """End the thread on a cold shutdown too."""
+        self.stop(worker)
 
 
 class MaintenanceThread(threading.Thread):

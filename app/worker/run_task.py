@@ -52,7 +52,7 @@ def run_task(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _read(request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, QueueName]:
-    """Return what a message says; one that says nothing useful is dropped with a line in the log."""
+    """Return what a message says; one that names no task is dropped with a line in the log."""
     match args:
         case (int(task_id),) if not kwargs and 0 < task_id <= _LARGEST_ID:
             return task_id, QueueName(request.delivery_info["routing_key"])

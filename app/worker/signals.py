@@ -1,4 +1,4 @@
-"""What a worker does at Celery's turning points: logging, refusing pools that cannot work, crashes."""
+"""What a worker does at Celery's turning points: logging, refusing unfit pools, noting crashes."""
 
 import logging
 import sys

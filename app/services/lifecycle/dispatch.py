@@ -5,6 +5,7 @@ twice; the other way round it would lose one for as long as nobody looks. A work
 than the record claims the task from NEW, and the record then finds nothing to change.
 """
 
+import contextlib
 import logging
 import queue
 import threading
@@ -76,10 +77,9 @@ class Dispatcher:
     def stop(self, timeout_seconds: float) -> None:
         """Dispatch what was offered, and end after `timeout_seconds` at the latest."""
         self._stopping.set()
-        try:
+        # With a full queue the thread looks at `_stopping` soon enough.
+        with contextlib.suppress(queue.Full):
             self._offers.put_nowait(None)
-        except queue.Full:
-            pass
         self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
