@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.db.engine import Database
+from app.db.engine import Connection, Database
 from app.settings import Settings
 from tests import servers
 from tests.service import Service, running
@@ -27,6 +27,24 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Redis]:
 def database_url(postgres: servers.Postgres) -> Iterator[str]:
     with postgres.database() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def shared_database(postgres: servers.Postgres) -> Iterator[Database]:
+    with postgres.database() as url:
+        database = Database(
+            Settings(database_url=url, _env_file=None), pool_size=2, application_name="test"
+        )
+        yield database
+        database.close()
+
+
+@pytest.fixture
+def connection(shared_database: Database) -> Iterator[Connection]:
+    """A connection whose transaction is rolled back, for tests that need no commit."""
+    with shared_database.engine.connect() as connection:
+        yield connection
+        connection.rollback()
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def postgres(directory: Path) -> Iterator[Postgres]:
         yield server
         server.close()
         return
-    with EmbeddedPostgres(directory, durable=False) as embedded:
+    with EmbeddedPostgres(directory, durable=False, options=["synchronous_commit=off"]) as embedded:
         yield Postgres(embedded.url("postgres"))
 
 
@@ -102,7 +102,7 @@ def valkey(directory: Path) -> Iterator[Redis]:
         # A plain Redis has sixteen databases; the first few may be in use by people.
         yield Redis(given, 8, 8)
         return
-    with EmbeddedValkey(directory, durable=False) as embedded:
+    with EmbeddedValkey(directory, durable=False, databases=64) as embedded:
         yield Redis(embedded.url(0), 1, 60)
 
 

@@ -6,11 +6,16 @@ psycopg2's wait callback (its documentation, "Support for coroutine libraries") 
 us: here it has a deadline, and a signal handler that raises ends it at once.
 """
 
+import math
 import select
 import time
 
 import psycopg2
 import psycopg2.extensions
+
+
+# poll(2) takes no infinity; in seconds.
+_LONGEST_POLL = 3600.0
 
 
 class BoundedConnection(psycopg2.extensions.connection):
@@ -34,10 +39,7 @@ def _wait(connection: psycopg2.extensions.connection) -> None:
         psycopg2.OperationalError: the time is over. psycopg2 then closes the connection, since
             nothing is known of the statement any more.
     """
-    if not isinstance(connection, BoundedConnection):
-        raise psycopg2.InterfaceError("every connection must come from app.db.wait.bounded")
-    connecting = connection.status == psycopg2.extensions.STATUS_SETUP
-    limit = connection.connect_seconds if connecting else connection.answer_seconds
+    limit = _limit(connection)
     deadline = time.monotonic() + limit
     while True:
         state = connection.poll()
@@ -49,5 +51,16 @@ def _wait(connection: psycopg2.extensions.connection) -> None:
             select.POLLIN if state == psycopg2.extensions.POLL_READ else select.POLLOUT,
         )
         left = deadline - time.monotonic()
-        if left <= 0 or not poller.poll(left * 1000):
+        if left <= 0:
             raise psycopg2.OperationalError(f"PostgreSQL gave no answer within {limit:g} s")
+        poller.poll(min(left, _LONGEST_POLL) * 1000)
+
+
+def _limit(connection: psycopg2.extensions.connection) -> float:
+    """Return how long to wait, in seconds."""
+    if not isinstance(connection, BoundedConnection):
+        # A handler's own connection: the callback is the whole process's, the limits are not.
+        return math.inf
+    if connection.status == psycopg2.extensions.STATUS_SETUP:
+        return connection.connect_seconds
+    return connection.answer_seconds
