@@ -27,6 +27,8 @@ MIGRATION_SECONDS = 900.0
 # Time for a process to end in order before it is killed; a worker's tasks have theirs on top.
 STOP_SECONDS = 5.0
 MONITOR_SECONDS = 0.5
+# Each question leaves a line in the API's log.
+POLL_SECONDS = 0.2
 
 
 class LocalRun:
@@ -152,7 +154,14 @@ class LocalRun:
         self._children.append(child)
 
     def _wait(self, what: str, ready: Callable[[], bool]) -> None:
-        wait_until(ready, START_SECONDS, what, self._children, self._signals.pause)
+        wait_until(
+            ready,
+            START_SECONDS,
+            what,
+            self._children,
+            self._signals.pause,
+            POLL_SECONDS,
+        )
 
 
 def banner(options: Options) -> str:

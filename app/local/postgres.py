@@ -39,6 +39,8 @@ ACCESS_RULES = f"host all {USER} {LOOPBACK}/32 scram-sha-256\n"
 # What the system's memory holds survives a crash of the server, so that commits still reach it
 # (synchronous_commit stays on); only a crash of the machine may lose them.
 FORGETFUL = ("fsync=off", "full_page_writes=off")
+# Messages that would only puzzle whoever reads the log of a local run.
+QUIET = ("log_checkpoints=off", "max_logical_replication_workers=0")
 # Fixed, so that its messages are English, and that no PG variable of ours reaches it.
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
 
@@ -71,7 +73,7 @@ class EmbeddedPostgres:
         self._home = home.resolve()
         self._cluster = self._home / "cluster"
         self.port = port or free_port()
-        self._settings = [*(() if durable else FORGETFUL), "log_checkpoints=off", *options]
+        self._settings = [*(() if durable else FORGETFUL), *QUIET, *options]
         self._sync = durable
         self._sink = sink
         self._pause = pause

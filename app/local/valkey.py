@@ -131,6 +131,7 @@ class EmbeddedValkey:
                 'save ""',  # The append-only file is enough.
                 # A message is never evicted to make room for another.
                 "maxmemory-policy noeviction",
+                "loglevel warning",
                 "",
             ]
         )

@@ -18,8 +18,9 @@ def wait_until(
     what: str,
     needed: Iterable[Child],
     pause: Pause = time.sleep,
+    poll_seconds: float = POLL_SECONDS,
 ) -> None:
-    """Return as soon as `ready` says so.
+    """Return as soon as `ready` says so; it is asked every `poll_seconds`.
 
     Raises:
         ChildDiedError: one of the `needed` processes ended.
@@ -36,4 +37,4 @@ def wait_until(
             last_lines = children[-1].last_lines() if children else []
             message = f"{what} was not ready within {seconds:g} s."
             raise NotReadyError(with_last_lines(message, last_lines))
-        pause(POLL_SECONDS)
+        pause(poll_seconds)
