@@ -19,21 +19,26 @@ class Measuring:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 500
+        # Stays so when the client went away before there was an answer.
+        status = "none"
 
         async def note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = str(message["status"])
             await send(message)
 
         try:
             await self._app(scope, receive, note_status)
+        except Exception:
+            # The answer is given further out, by Starlette.
+            status = "500"
+            raise
         finally:
             route = getattr(scope.get("route"), "path", "none")
             # A method is the client's word; only known ones may become a label.
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            metrics.HTTP_REQUESTS.labels(method, route, str(status)).inc()
+            metrics.HTTP_REQUESTS.labels(method, route, status).inc()
             metrics.HTTP_SECONDS.labels(method, route).observe(time.perf_counter() - started)
 
 

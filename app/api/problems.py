@@ -9,16 +9,23 @@ import logging
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.errors import TaskAlreadyFinal, TaskNotFound, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
+# A request may be wrong in as many places as it has bytes; the first of them are help enough.
+_MOST_ERRORS = 50
+# RFC 3986, section 3.3: what a path may hold as it is, beyond letters, digits and "-._~".
+_SAFE_IN_PATH = "/:@!$&'()*+,;="
+_METHODS_OF_FILES = {"GET", "HEAD"}
 # Seconds after which a client may try again when something the service needs is away.
 RETRY_AFTER_SECONDS = 2
 
@@ -40,12 +47,19 @@ def problem(
         "title": phrase,
         "status": status,
         "detail": detail,
-        "instance": request.url.path,
+        "instance": _instance(request),
         **members,
     }
     # A lone surrogate cannot be encoded; backslashreplace makes it the JSON escape that it was.
     content = json.dumps(body, ensure_ascii=False).encode("utf-8", "backslashreplace")
     return Response(content, status, dict(headers or {}), MEDIA_TYPE)
+
+
+def _instance(request: Request) -> str:
+    """Return the path as the URI reference that RFC 9457 asks for (RFC 3986, section 4.2)."""
+    path: str = request.scope["path"]
+    # Two slashes at the start would make a host of what follows.
+    return "/" + quote(path.lstrip("/"), safe=_SAFE_IN_PATH, errors="replace")
 
 
 def install(app: FastAPI) -> None:
@@ -74,7 +88,7 @@ def unavailable(request: Request, error: Exception) -> Response:
 
 def _invalid(request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    errors = [_field_error(item) for item in found]
+    errors = [_field_error(item) for item in found[:_MOST_ERRORS]]
     named = ", ".join(dict.fromkeys(item["pointer"] for item in errors))
     return problem(request, 422, f"The request is not valid: see {named}.", errors=errors)
 
@@ -86,7 +100,12 @@ def _field_error(error: Mapping[str, Any]) -> dict[str, str]:
         # The rest of the location is an offset in the text, not a field.
         reason = error.get("ctx", {}).get("error", "")
         return {"in": "body", "pointer": "#", "detail": f"The body is not valid JSON: {reason}"}
-    return {"in": str(place), "pointer": pointer(path), "detail": str(error["msg"])}
+    return {"in": str(place), "pointer": pointer(path), "detail": _reason(error)}
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    # Pydantic puts the class of our validators' exceptions before what they say.
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def pointer(path: Iterable[str | int]) -> str:
@@ -103,17 +122,23 @@ def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         # Starlette names the methods of the first route with this path only.
         headers["Allow"] = ", ".join(sorted(_methods(request)))
-        detail = f"{request.url.path} answers {headers['Allow']} only."
+        detail = f"This path answers {headers['Allow']} only."
     elif error.status_code == 404:
-        detail = f"There is nothing at {request.url.path}."
+        detail = "There is nothing at this path."
+    elif error.status_code == 400:
+        # FastAPI says only that there was an error.
+        detail = (
+            "The body cannot be read: it is not UTF-8, nested too deeply, or has a huge number."
+        )
     return problem(request, error.status_code, detail, headers=headers)
 
 
 def _methods(request: Request) -> set[str]:
     methods: set[str] = set()
-    for route in request.app.routes:
+    # `app.routes` holds included routers whole; this looks into them.
+    for route in iter_route_contexts(request.app.routes):
         if route.matches(request.scope)[0] is not Match.NONE:
-            methods |= getattr(route, "methods", None) or set()
+            methods |= route.methods or _METHODS_OF_FILES
     return methods
 
 

@@ -23,6 +23,11 @@ def _storable(text: str) -> str:
     if "\0" in text:
         # PostgreSQL's manual, "Character Types": the code zero cannot be stored.
         raise ValueError("must not contain the NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # An escape such as \ud800 alone is valid JSON, but no character.
+        raise ValueError("must not contain a lone surrogate") from None
     return text
 
 
@@ -74,12 +79,17 @@ class RetryTaskCreate(TaskCreate):
     )
 
 
-class TaskUpdate(_Request):
-    """What to change of a task; what is left out stays."""
+def _without_default(schema: dict[str, Any]) -> None:
+    # Clients generated from the document would send the default, and so change what should stay.
+    schema.pop("default", None)
 
-    title: Title = Field("", validate_default=False)
-    description: Description = None
-    priority: Priority = Field(Priority.MEDIUM, validate_default=False)
+
+class TaskUpdate(_Request):
+    """What to change of a task; what is left out stays, and null clears the description."""
+
+    title: Title = Field("", json_schema_extra=_without_default)
+    description: Description = Field(None, json_schema_extra=_without_default)
+    priority: Priority = Field(Priority.MEDIUM, json_schema_extra=_without_default)
 
 
 class TaskOut(BaseModel):

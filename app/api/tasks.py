@@ -153,7 +153,7 @@ def update(task_id: TaskId, body: TaskUpdate, resources: Service) -> Response:
     "/tasks/{task_id}",
     summary="Delete a task",
     status_code=204,
-    responses=problems(404, 422, 503),
+    responses=problems(404, 408, 413, 422, 503),
 )
 def delete(task_id: TaskId, resources: Service) -> Response:
     """Delete a task; one that runs is stopped."""
@@ -167,7 +167,7 @@ def delete(task_id: TaskId, resources: Service) -> Response:
     response_model=TaskOut,
     responses={
         202: {"model": TaskOut, "description": "The task runs and is being stopped"},
-        **problems(404, 409, 413, 408, 422, 503),
+        **problems(404, 408, 409, 413, 422, 503),
     },
 )
 def cancel(task_id: TaskId, resources: Service) -> Response:
