@@ -20,7 +20,7 @@ from app.local.postgres import EmbeddedPostgres
 from app.local.probes import database_problem, http_is_ok, redis_problem
 from app.local.signals import StopSignals
 from app.local.valkey import EmbeddedValkey
-from app.local.waiting import wait_until
+from app.local.waiting import wait_for_success, wait_until
 
 START_SECONDS = 60.0
 MIGRATION_SECONDS = 900.0
@@ -106,29 +106,25 @@ class LocalRun:
 
     def _migrate(self) -> None:
         self._console.say("Bringing the database's schema up to date")
-        migration = self._spawn("migration", commands.migrate())
-        wait_until(
-            lambda: migration.exit_code is not None,
-            MIGRATION_SECONDS,
-            "The migration",
-            self._children,
-            self._signals.pause,
+        # Not among the children: it is meant to end.
+        migration = self._spawn("migration", "The migration", commands.migrate())
+        wait_for_success(
+            migration, MIGRATION_SECONDS, needed=self._children, pause=self._signals.pause
         )
-        if migration.exit_code != 0:
-            migration.ensure_alive()
 
     def _start_service(self) -> None:
         """Start API, worker and Flower side by side, and wait until all of them are ready."""
         self._console.say("Starting API, worker and Flower")
         api_port, flower_port = self._options.api_port, self._options.flower_port
         worker_stop_seconds = self._options.soft_shutdown_seconds + STOP_SECONDS
-        self._keep(self._spawn("api", commands.api(api_port)))
-        self._keep(self._spawn("worker", commands.worker(), worker_stop_seconds))
-        self._keep(self._spawn("flower", commands.flower(flower_port)))
-        self._wait("The API", lambda: http_is_ok(api_port, "/health/live"))
+        api = self._spawn("api", "The API", commands.api(api_port))
+        worker = self._spawn("worker", "The worker", commands.worker(), worker_stop_seconds)
+        flower = self._spawn("flower", "Flower", commands.flower(flower_port))
+        self._children += [api, worker, flower]
+        self._wait(api, lambda: http_is_ok(api_port, "/health/live"))
         # Healthy means that the API reaches the database and the broker, and knows of a worker.
-        self._wait("The worker", lambda: http_is_ok(api_port, "/health"))
-        self._wait("Flower", lambda: http_is_ok(flower_port, "/healthcheck"))
+        self._wait(worker, lambda: http_is_ok(api_port, "/health"))
+        self._wait(flower, lambda: http_is_ok(flower_port, "/healthcheck"))
 
     def _watch(self) -> NoReturn:
         while True:
@@ -137,30 +133,26 @@ class LocalRun:
             self._signals.pause(MONITOR_SECONDS)
 
     def _spawn(
-        self, name: str, command: Sequence[str], stop_seconds: float = STOP_SECONDS
+        self, prefix: str, name: str, command: Sequence[str], stop_seconds: float = STOP_SECONDS
     ) -> Child:
         child = Child(
             name,
             command,
             folder=PROJECT,
             environment=self._environment,
-            sink=self._console.prefixed(name),
+            sink=self._console.prefixed(prefix),
         )
         self._undo.callback(child.stop, stop_seconds, self._signals.in_a_hurry)
         return child
 
-    def _keep(self, child: Child) -> None:
-        """Count the process among those that the run cannot do without."""
-        self._children.append(child)
-
-    def _wait(self, what: str, ready: Callable[[], bool]) -> None:
+    def _wait(self, child: Child, ready: Callable[[], bool]) -> None:
         wait_until(
             ready,
             START_SECONDS,
-            what,
-            self._children,
-            self._signals.pause,
-            POLL_SECONDS,
+            child,
+            needed=self._children,
+            pause=self._signals.pause,
+            poll_seconds=POLL_SECONDS,
         )
 
 

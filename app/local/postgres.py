@@ -19,7 +19,7 @@ from app.local.data_folder import secret
 from app.local.errors import ChildDiedError, LocalRunError, with_last_lines
 from app.local.ports import LOOPBACK, free_port
 from app.local.server_user import can_reach, make_private, process_exists, server_user
-from app.local.waiting import POLL_SECONDS, Pause, wait_until
+from app.local.waiting import POLL_SECONDS, Pause, wait_for_success, wait_until
 
 USER = "task_manager"
 DATABASE = "task_manager"
@@ -128,7 +128,7 @@ class EmbeddedPostgres:
         while True:
             self._child = self._run("postgres", self._postgres_arguments(), self._cluster)
             try:
-                wait_until(self._is_ready, START_SECONDS, "PostgreSQL", [self._child], self._pause)
+                wait_until(self._is_ready, START_SECONDS, self._child, pause=self._pause)
             except ChildDiedError as error:
                 # The processes of one that was killed end by themselves a moment later.
                 lingering = any(STILL_IN_USE in line for line in error.last_lines)
@@ -178,17 +178,7 @@ class EmbeddedPostgres:
             LocalRunError: it failed, or took more than 120 s.
         """
         child = self._run(program, arguments, folder, text)
-        deadline = time.monotonic() + INITDB_SECONDS
-        try:
-            while child.exit_code is None:
-                if time.monotonic() > deadline:
-                    message = f"{program} did not end within {INITDB_SECONDS:g} s."
-                    raise LocalRunError(with_last_lines(message, child.last_lines()))
-                self._pause(POLL_SECONDS)
-        finally:
-            child.kill()
-        if child.exit_code != 0:
-            child.ensure_alive()
+        wait_for_success(child, INITDB_SECONDS, pause=self._pause)
         return child.last_lines()
 
     def _wait_for_predecessor(self) -> None:

@@ -103,7 +103,7 @@ class EmbeddedValkey:
             text=self._configuration(),
             sink=self._sink,
         )
-        wait_until(self._is_ready, START_SECONDS, "Valkey", [self._child], self._pause)
+        wait_until(self._is_ready, START_SECONDS, self._child, pause=self._pause)
 
     def stop(self, in_a_hurry: Callable[[], bool] = never) -> None:
         """End the server in order; kill it if that takes more than 5 s."""

@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline, while the processes that it needs are alive."""
+"""Waiting for a child process, with a deadline, while others that it needs are alive."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -15,26 +15,51 @@ POLL_SECONDS = 0.02
 def wait_until(
     ready: Callable[[], bool],
     seconds: float,
-    what: str,
-    needed: Iterable[Child],
+    child: Child,
+    *,
+    needed: Iterable[Child] = (),
     pause: Pause = time.sleep,
     poll_seconds: float = POLL_SECONDS,
 ) -> None:
-    """Return as soon as `ready` says so; it is asked every `poll_seconds`.
+    """Return as soon as `ready`, asked every `poll_seconds`, says that `child` is.
 
     Raises:
-        ChildDiedError: one of the `needed` processes ended.
-        NotReadyError: `seconds` have passed; the message names `what`.
+        ChildDiedError: it ended, or one of the `needed` processes did.
+        NotReadyError: `seconds` have passed.
     """
-    children = list(needed)
+    children = [*needed, child]
     deadline = time.monotonic() + seconds
     while True:
-        for child in children:
-            child.ensure_alive()
+        for each in children:
+            each.ensure_alive()
         if ready():
             return
         if time.monotonic() > deadline:
-            last_lines = children[-1].last_lines() if children else []
-            message = f"{what} was not ready within {seconds:g} s."
-            raise NotReadyError(with_last_lines(message, last_lines))
+            message = f"{child.name} was not ready within {seconds:g} s."
+            raise NotReadyError(with_last_lines(message, child.last_lines()))
         pause(poll_seconds)
+
+
+def wait_for_success(
+    child: Child, seconds: float, *, needed: Iterable[Child] = (), pause: Pause = time.sleep
+) -> None:
+    """Return when `child` has ended with exit code 0; end it in any case.
+
+    Raises:
+        ChildDiedError: it ended otherwise, or one of the `needed` processes ended.
+        NotReadyError: `seconds` have passed.
+    """
+    others = list(needed)
+    deadline = time.monotonic() + seconds
+    try:
+        while child.exit_code is None:
+            for each in others:
+                each.ensure_alive()
+            if time.monotonic() > deadline:
+                message = f"{child.name} did not end within {seconds:g} s."
+                raise NotReadyError(with_last_lines(message, child.last_lines()))
+            pause(POLL_SECONDS)
+        if child.exit_code != 0:
+            child.ensure_alive()
+    finally:
+        child.kill()

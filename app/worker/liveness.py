@@ -5,12 +5,14 @@ costs no connection and no Celery round trip, and holds through a broker outage,
 the worker would not mend. It promises for one worker a machine, as in a container.
 """
 
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-_FILE = Path(tempfile.gettempdir()) / "task-manager-worker.alive"
+# One for each user, since the folder is everyone's and another's file could not be touched.
+_FILE = Path(tempfile.gettempdir()) / f"task-manager-worker-{os.getuid()}.alive"
 # Longer than a round may take while the database does not answer.
 _OLDEST_SECONDS = 30.0
 
