@@ -1,0 +1,80 @@
+"""What the API's tests share: the shape of an error, and requests that no client library sends."""
+
+import json
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.service import Service
+
+JSON = {"content-type": "application/json"}
+MEMBERS = {"type": str, "title": str, "status": int, "detail": str, "instance": str}
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    """An answer as it came through a socket, with the names of its headers in lower case."""
+
+    status_code: int
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        return self.content.decode()
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+def assert_problem(response: httpx.Response | RawAnswer, *statuses: int) -> dict[str, Any]:
+    """Check that an answer is a whole problem (RFC 9457) with one of the statuses; return it."""
+    assert response.status_code in statuses, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    for name, kind in MEMBERS.items():
+        assert isinstance(body[name], kind), body
+    assert body["status"] == response.status_code
+    assert body["title"]
+    assert body["detail"]
+    assert body["instance"].isascii()
+    assert body["instance"].startswith("/")
+    assert "Traceback" not in response.text
+    assert ("errors" in body) == (response.status_code == 422)
+    for error in body.get("errors", []):
+        assert error["in"] in {"body", "query", "path"}
+        assert error["pointer"].startswith("#")
+        assert error["detail"]
+    return body
+
+
+def assert_names(response: httpx.Response | RawAnswer, *pointers: str) -> dict[str, Any]:
+    """Check that an answer is a 422 whose errors name exactly these places; return it."""
+    body = assert_problem(response, 422)
+    assert sorted({error["pointer"] for error in body["errors"]}) == sorted(pointers)
+    return body
+
+
+def exchange(service: Service, request: bytes) -> RawAnswer:
+    """Send bytes to the API and return its answer, once it has closed the connection."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+        try:
+            connection.sendall(request)
+            while chunk := connection.recv(65536):
+                received += chunk
+        except (BrokenPipeError, ConnectionResetError):
+            # It may close before it has read everything; its answer came before that.
+            pass
+    head, _, content = received.partition(b"\r\n\r\n")
+    status, *lines = head.decode("latin-1").split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    return RawAnswer(int(status.split(" ")[1]), headers, content)
+
+
+def raw_request(line: str, *headers: str, body: bytes = b"", host: str = "localhost") -> bytes:
+    """Return a request as bytes, whose answer ends the connection."""
+    head = [f"{line} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
+    return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
