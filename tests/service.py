@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from tests.servers import ROOT
 from tests.support import free_port, wait_for
@@ -28,6 +29,8 @@ class Service:
     settings: dict[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
+    # Where workers find their Celery object; tests have one that knows their own task types.
+    worker_app: str = "app.worker.celery"
 
     @property
     def url(self) -> str:
@@ -61,18 +64,19 @@ class Service:
         self.start("api", "uvicorn", "main:app", "--port", str(self.port))
         wait_for(lambda: self._answers("/health/live"), 20, f"API is up; {self.log('api')}")
 
-    def start_worker(self, name: str = "worker") -> None:
-        """Start a worker, and wait until it has reported for work."""
-        self.start(
+    def start_worker(self, name: str = "worker") -> psutil.Process:
+        """Start a worker, wait until it is ready, and return its main process."""
+        process = self.start(
             name,
             "celery",
             "-A",
-            "app.worker.celery",
+            self.worker_app,
             "worker",
             "--loglevel=info",
             f"--hostname={name}@test",
         )
         wait_for(lambda: "ready." in self.log(name), 30, f"{name} is ready")
+        return psutil.Process(process.pid)
 
     def _answers(self, path: str) -> bool:
         try:

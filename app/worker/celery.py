@@ -3,12 +3,17 @@
 Owns the order in which a worker process is put together; each part says what it does.
 """
 
+import importlib
 import os
 
-# Read when Celery's command line starts: TERM, which orchestrators send, then stops a worker as
-# QUIT does, softly and within a bound, where by default it waits for running tasks without limit
-# (Celery's documentation, "Workers Guide", "REMAP_SIGTERM").
+import billiard.common
+
+# TERM, which orchestrators send, stops a worker as QUIT does, softly and within a bound; by default
+# it waits for running tasks without limit (Celery's documentation, "Workers Guide",
+# "REMAP_SIGTERM"). Celery's command line has read the variable before it comes here, so that it is
+# read once more, ahead of the modules that act on it.
 os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+importlib.reload(billiard.common)
 # Flower may show, not steer: a task revoked there would still be PENDING in the database.
 os.environ.setdefault("FLOWER_READ_ONLY", "True")
 os.environ.setdefault(

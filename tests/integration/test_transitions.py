@@ -64,27 +64,6 @@ def expire(connection: Connection, task: Task) -> None:
     )
 
 
-# What each named function does, called on a task of any status.
-MOVES = {
-    transitions.DISPATCHED: lambda c, t: dispatched(c, t),
-    transitions.REPRIORITISED: lambda c, t: tasks.move_waiting(c, t.id, Priority.HIGH),
-    transitions.REPRIORITISED_RUNNING: lambda c, t: tasks.move_running(c, t.id, Priority.HIGH),
-    transitions.CANCELLED_WAITING: lambda c, t: tasks.cancel_waiting(c, t.id),
-    transitions.CANCEL_REQUESTED: lambda c, t: tasks.request_cancel(c, t.id),
-    transitions.CLAIMED: lambda c, t: attempts.claim(c, t.id, QueueName.MEDIUM, WORKER, 15),
-    transitions.COMPLETED: lambda c, t: attempts.complete(c, t, {"answer": 42}),
-    transitions.FAILED: lambda c, t: attempts.fail(c, t, "broken"),
-    transitions.RETRY_SCHEDULED: lambda c, t: attempts.schedule_retry(c, t, "broken", 5),
-    transitions.RELEASED: lambda c, t: attempts.release(c, t),
-    transitions.CANCELLED_RUNNING: lambda c, t: cancelled_running(c, t),
-    transitions.RESCUED: lambda c, t: rescued(c, t, crash_limit=3),
-    transitions.CRASH_LIMIT_REACHED: lambda c, t: rescued(c, t, crash_limit=1),
-    transitions.RESCUE_CANCELLED: lambda c, t: rescued(c, t, crash_limit=3, cancel=True),
-    transitions.PROMOTED: lambda c, t: promoted(c, t),
-    transitions.MESSAGE_LOST: lambda c, t: message_lost(c, t),
-}
-
-
 def dispatched(connection: Connection, task: Task) -> object:
     # As a task whose message was lost, or that changed its queue: it is published once more.
     connection.execute(text("UPDATE tasks SET dispatched_at = NULL WHERE status = 'PENDING'"))
@@ -116,6 +95,27 @@ def message_lost(connection: Connection, task: Task) -> object:
         text("UPDATE tasks SET dispatched_at = now() - interval '1 h' WHERE status = 'PENDING'")
     )
     return maintenance.forget_lost_messages(connection, QueueName.MEDIUM, None, 2, 10)
+
+
+# What each named function does, called on a task of any status.
+MOVES = {
+    transitions.DISPATCHED: dispatched,
+    transitions.REPRIORITISED: lambda c, t: tasks.move_waiting(c, t.id, Priority.HIGH),
+    transitions.REPRIORITISED_RUNNING: lambda c, t: tasks.move_running(c, t.id, Priority.HIGH),
+    transitions.CANCELLED_WAITING: lambda c, t: tasks.cancel_waiting(c, t.id),
+    transitions.CANCEL_REQUESTED: lambda c, t: tasks.request_cancel(c, t.id),
+    transitions.CLAIMED: lambda c, t: attempts.claim(c, t.id, QueueName.MEDIUM, WORKER, 15),
+    transitions.COMPLETED: lambda c, t: attempts.complete(c, t, {"answer": 42}),
+    transitions.FAILED: lambda c, t: attempts.fail(c, t, "broken"),
+    transitions.RETRY_SCHEDULED: lambda c, t: attempts.schedule_retry(c, t, "broken", 5),
+    transitions.RELEASED: attempts.release,
+    transitions.CANCELLED_RUNNING: cancelled_running,
+    transitions.RESCUED: lambda c, t: rescued(c, t, crash_limit=3),
+    transitions.CRASH_LIMIT_REACHED: lambda c, t: rescued(c, t, crash_limit=1),
+    transitions.RESCUE_CANCELLED: lambda c, t: rescued(c, t, crash_limit=3, cancel=True),
+    transitions.PROMOTED: promoted,
+    transitions.MESSAGE_LOST: message_lost,
+}
 
 
 def test_each_transition_of_the_model_is_tried_here() -> None:

@@ -1,0 +1,230 @@
+"""A real worker's life with its tasks: results, failures, retries, cancels, deletes, crashes.
+
+The service's own word counts only together with the ledger that handlers write outside it.
+"""
+
+import time
+
+import pytest
+from sqlalchemy import text
+
+from tests.integration.conftest import Lab
+from tests.support import wait_for
+
+INTERRUPTIBLE = ["sleep", "socket_wait", "cpu_loop", "child_process", "swallows_exceptions"]
+DEAF = ["swallows_everything", "deaf_c_call"]
+
+
+def events(lab: Lab, task_id: int) -> list[str]:
+    with lab.database.transaction() as connection:
+        query = text("SELECT event FROM task_events WHERE task_id = :id ORDER BY id")
+        return list(connection.execute(query, {"id": task_id}).scalars())
+
+
+def cancel(lab: Lab, task_id: int) -> int:
+    with lab.service.client() as client:
+        return client.post(f"/tasks/{task_id}/cancel").status_code
+
+
+def test_a_task_completes_with_its_result_and_timeline(shared_lab: Lab) -> None:
+    task_id = shared_lab.add("sleep", seconds=0.1)
+
+    done = shared_lab.service.wait_until(task_id, "COMPLETED", "FAILED")
+
+    assert (done["status"], done["result"]) == ("COMPLETED", "done by attempt 1")
+    assert shared_lab.ledger.words(task_id) == ["1 started", "1 finished"]
+    assert events(shared_lab, task_id) == ["created", "dispatched", "claimed", "completed"]
+
+
+def test_failures_are_retried_after_growing_pauses(shared_lab: Lab) -> None:
+    task_id = shared_lab.add("fails_twice", max_attempts=3)
+
+    done = shared_lab.service.wait_until(task_id, "COMPLETED", "FAILED")
+
+    assert (done["status"], done["attempt"], done["error_info"]) == ("COMPLETED", 3, None)
+    assert shared_lab.ledger.words(task_id) == [
+        "1 started",
+        "2 started",
+        "3 started",
+        "3 finished",
+    ]
+    with shared_lab.database.transaction() as connection:
+        query = text(
+            "SELECT event, detail, extract(epoch FROM at) FROM task_events"
+            " WHERE task_id = :id AND event IN ('retry_scheduled', 'claimed') ORDER BY id"
+        )
+        lines = connection.execute(query, {"id": task_id}).all()
+    pauses = [
+        float(lines[i + 1][2] - lines[i][2]) for i in range(len(lines)) if "retry" in lines[i][0]
+    ]
+    assert 0.5 <= pauses[0] < pauses[1]
+    assert pauses[1] >= 1.0
+    # One readable line, whatever the handler raised.
+    assert lines[1][1] == "in 0.5 s, after: RuntimeError: Сбой� номер 1 вторая строка"
+
+
+def test_a_permanent_error_is_not_retried(shared_lab: Lab) -> None:
+    task_id = shared_lab.add("gives_up", max_attempts=5)
+
+    done = shared_lab.service.wait_until(task_id, "COMPLETED", "FAILED")
+
+    assert (done["status"], done["attempt"]) == ("FAILED", 1)
+    assert done["error_info"] == "PermanentError: there is no point"
+
+
+def test_a_result_that_is_no_json_fails_the_task_with_a_reason(shared_lab: Lab) -> None:
+    task_id = shared_lab.add("returns_no_json")
+    done = shared_lab.service.wait_until(task_id, "COMPLETED", "FAILED")
+    assert done["status"] == "FAILED"
+    assert "not JSON" in done["error_info"]
+
+
+def test_text_that_the_database_cannot_hold_is_replaced(shared_lab: Lab) -> None:
+    task_id = shared_lab.add("returns_odd_text")
+    done = shared_lab.service.wait_until(task_id, "COMPLETED", "FAILED")
+    assert done["status"] == "COMPLETED"
+    assert done["result"] == {"nul�": ["���", "Юникод", None, 1.5]}
+
+
+def test_a_task_of_an_unknown_type_fails_with_a_reason(shared_lab: Lab) -> None:
+    task_id = shared_lab.add("nobody_knows")
+    done = shared_lab.service.wait_until(task_id, "COMPLETED", "FAILED")
+    assert done["status"] == "FAILED"
+    assert "nobody_knows" in done["error_info"]
+
+
+@pytest.mark.parametrize("kind", INTERRUPTIBLE)
+def test_a_cancel_stops_the_running_code_and_not_its_neighbour(shared_lab: Lab, kind: str) -> None:
+    neighbour = shared_lab.start("sleep", seconds=4)
+    task_id = shared_lab.start(kind, seconds=60)
+
+    asked_at = time.monotonic()
+    assert cancel(shared_lab, task_id) == 202
+    shared_lab.service.wait_until(task_id, "CANCELLED", seconds=5)
+    took = time.monotonic() - asked_at
+
+    assert took < 1.5
+    assert shared_lab.ledger.words(task_id) == ["1 started"]
+    assert cancel(shared_lab, task_id) == 200
+    assert shared_lab.service.wait_until(neighbour, "COMPLETED", "FAILED")["attempt"] == 1
+    assert shared_lab.ledger.words(neighbour) == ["1 started", "1 finished"]
+
+
+@pytest.mark.parametrize("kind", DEAF)
+def test_deaf_code_is_killed_after_the_grace_time(shared_lab: Lab, kind: str) -> None:
+    neighbour = shared_lab.start("sleep", seconds=5)
+    task_id = shared_lab.start(kind, seconds=60)
+
+    assert cancel(shared_lab, task_id) == 202
+    done = shared_lab.service.wait_until(task_id, "CANCELLED", seconds=6)
+
+    assert done["attempt"] == 1
+    assert shared_lab.ledger.words(task_id) == ["1 started"]
+    assert shared_lab.service.wait_until(neighbour, "COMPLETED", "FAILED")["attempt"] == 1
+
+
+def test_deleting_a_running_task_stops_it(shared_lab: Lab) -> None:
+    task_id = shared_lab.start("sleep", seconds=60)
+
+    with shared_lab.service.client() as client:
+        assert client.delete(f"/tasks/{task_id}").status_code == 204
+        assert client.get(f"/tasks/{task_id}").status_code == 404
+    wait_for(
+        lambda: f"task {task_id}: attempt 1 ends" in shared_lab.service.log("worker"),
+        3,
+        "the worker has stopped the deleted task",
+    )
+    assert shared_lab.ledger.words(task_id) == ["1 started"]
+
+
+def test_a_task_whose_process_dies_runs_again_at_once(shared_lab: Lab) -> None:
+    task_id = shared_lab.start("dies_once")
+
+    # Far sooner than its lease of 15 s would end.
+    done = shared_lab.service.wait_until(task_id, "COMPLETED", "FAILED", seconds=5)
+
+    assert (done["status"], done["result"]) == ("COMPLETED", "done by attempt 2")
+    assert done["attempt"] <= done["max_attempts"]
+
+
+def test_a_task_that_kills_its_process_each_time_fails_and_says_why(shared_lab: Lab) -> None:
+    task_id = shared_lab.start("poison")
+
+    done = shared_lab.service.wait_until(task_id, "COMPLETED", "FAILED", seconds=20)
+
+    assert done["status"] == "FAILED"
+    assert "3 time(s)" in done["error_info"]
+    assert shared_lab.ledger.words(task_id) == ["1 started", "2 started", "3 started"]
+    after = shared_lab.add("sleep")
+    assert shared_lab.service.wait_until(after, "COMPLETED")["attempt"] == 1
+
+
+def test_doubled_and_nonsensical_messages_run_nothing_twice(shared_lab: Lab) -> None:
+    task_id = shared_lab.add("sleep", seconds=0.3)
+    for _ in range(5):
+        shared_lab.publish(task_id)
+    celery = shared_lab.publisher._celery
+    for arguments in ([], ["x"], [-1], [2**70], [1, 2], [{"id": task_id}], [True]):
+        celery.send_task("app.run_task", args=arguments, queue="medium", ignore_result=True)
+    celery.send_task("app.run_task", args=[10**9], queue="medium", ignore_result=True)
+
+    shared_lab.service.wait_until(task_id, "COMPLETED")
+    after = shared_lab.add("sleep")
+    shared_lab.service.wait_until(after, "COMPLETED")
+
+    assert shared_lab.ledger.words(task_id) == ["1 started", "1 finished"]
+    assert shared_lab.service.log("worker").count("Dropped a message that names no task") >= 6
+
+
+def test_a_killed_worker_loses_no_task(own_lab: Lab) -> None:
+    own_lab.service.start_worker("first")
+    tasks = [own_lab.start("sleep", seconds=3) for _ in range(2)]
+
+    own_lab.service.kill("first")
+    own_lab.service.start_worker("second")
+
+    for task_id in tasks:
+        done = own_lab.service.wait_until(task_id, "COMPLETED", "FAILED", seconds=15)
+        assert (done["status"], done["attempt"]) == ("COMPLETED", 2)
+        assert own_lab.ledger.words(task_id) == ["1 started", "2 started", "2 finished"]
+
+
+def test_a_frozen_worker_cannot_write_a_late_result(own_lab: Lab) -> None:
+    first = own_lab.service.start_worker("first")
+    task_id = own_lab.start("sleep", seconds=1.5)
+    frozen = [first, *first.children(recursive=True)]
+    for process in frozen:
+        process.suspend()
+    try:
+        own_lab.service.start_worker("second")
+        done = own_lab.service.wait_until(task_id, "COMPLETED", "FAILED", seconds=15)
+        assert done["result"] == "done by attempt 2"
+    finally:
+        for process in frozen:
+            process.resume()
+
+    wait_for(lambda: "LOST" in own_lab.service.log("first"), 10, "the late result was refused")
+    after = own_lab.service.read(task_id)
+    assert (after["status"], after["result"]) == ("COMPLETED", "done by attempt 2")
+
+
+def test_a_worker_told_to_stop_hands_long_tasks_back_and_finishes_short_ones(own_lab: Lab) -> None:
+    own_lab.service.settings["SOFT_SHUTDOWN_SECONDS"] = "2"
+    worker = own_lab.service.start_worker("first")
+    processes = worker.children(recursive=True)
+    long = own_lab.start("long_at_first", seconds=60)
+    short = own_lab.start("sleep", seconds=1)
+
+    exit_code = own_lab.service.stop("first", seconds=10)
+
+    assert exit_code == 0
+    assert not [process for process in processes if process.is_running()]
+    assert own_lab.service.read(short)["status"] == "COMPLETED"
+    # Handed back, not left to be rescued when its lease has lapsed.
+    assert own_lab.service.read(long)["status"] == "PENDING"
+    assert events(own_lab, long)[-1] in {"released", "dispatched"}
+
+    own_lab.service.start_worker("second")
+    done = own_lab.service.wait_until(long, "COMPLETED", "FAILED", seconds=5)
+    assert (done["status"], done["attempt"]) == ("COMPLETED", 2)
+    assert own_lab.ledger.words(long) == ["1 started", "2 started", "2 finished"]

@@ -1,0 +1,152 @@
+"""Task types for tests: each writes to a ledger outside the service when it starts and ends."""
+
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from app.domain.retry import Backoff
+from app.handlers import PermanentError, TaskContext, task_type
+
+
+class Work(BaseModel):
+    """How long, and for whom to wait."""
+
+    seconds: float = 0.0
+
+
+class Ledger:
+    """A file that handlers append to: TASK ATTEMPT WORD, a line each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, context: TaskContext, word: str) -> None:
+        with self._path.open("a") as file:
+            file.write(f"{context.task_id} {context.attempt} {word}\n")
+
+    def words(self, task_id: int) -> list[str]:
+        """Return what was written about a task, as ATTEMPT WORD."""
+        if not self._path.exists():
+            return []
+        lines = [line.split(" ", 1) for line in self._path.read_text().splitlines()]
+        return [words for number, words in lines if number == str(task_id)]
+
+    def started(self) -> list[int]:
+        """Return the tasks in the order in which their attempts started."""
+        lines = [line.split() for line in self._path.read_text().splitlines()]
+        return [int(number) for number, _, word in lines if word == "started"]
+
+
+def _ledger() -> Ledger:
+    return Ledger(Path(os.environ["TEST_LEDGER"]))
+
+
+def _kind(name: str, **options):
+    """Register a handler that writes to the ledger around its work."""
+
+    def decorate(work):
+        @task_type(name, **options)
+        def handler(payload: Work, context: TaskContext) -> str:
+            ledger = _ledger()
+            ledger.write(context, "started")
+            work(payload, context)
+            ledger.write(context, "finished")
+            return f"done by attempt {context.attempt}"
+
+        return handler
+
+    return decorate
+
+
+@_kind("sleep")
+def sleep(payload: Work, context: TaskContext) -> None:
+    time.sleep(payload.seconds)
+
+
+@_kind("long_at_first")
+def long_at_first(payload: Work, context: TaskContext) -> None:
+    if context.attempt == 1:
+        time.sleep(payload.seconds)
+
+
+@_kind("socket_wait")
+def socket_wait(payload: Work, context: TaskContext) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.recv(1)
+
+
+@_kind("cpu_loop")
+def cpu_loop(payload: Work, context: TaskContext) -> None:
+    deadline = time.monotonic() + payload.seconds
+    while time.monotonic() < deadline:
+        sum(range(1000))
+
+
+@_kind("child_process")
+def child_process(payload: Work, context: TaskContext) -> None:
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"], check=True)
+
+
+@_kind("swallows_exceptions")
+def swallows_exceptions(payload: Work, context: TaskContext) -> None:
+    deadline = time.monotonic() + payload.seconds
+    while time.monotonic() < deadline:
+        try:
+            time.sleep(0.05)
+        except Exception:
+            continue
+
+
+@_kind("swallows_everything")
+def swallows_everything(payload: Work, context: TaskContext) -> None:
+    deadline = time.monotonic() + payload.seconds
+    while time.monotonic() < deadline:
+        try:
+            time.sleep(0.05)
+        except BaseException:
+            continue
+
+
+@_kind("deaf_c_call")
+def deaf_c_call(payload: Work, context: TaskContext) -> None:
+    hashlib.pbkdf2_hmac("sha512", b"password", b"salt", 50_000_000)
+
+
+@_kind("poison")
+def poison(payload: Work, context: TaskContext) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@_kind("dies_once")
+def dies_once(payload: Work, context: TaskContext) -> None:
+    if context.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@_kind("gives_up", max_attempts=5, backoff=Backoff(initial_seconds=0.1))
+def gives_up(payload: Work, context: TaskContext) -> None:
+    raise PermanentError("there is no point")
+
+
+@_kind("fails_twice", max_attempts=3, backoff=Backoff(initial_seconds=0.5, factor=2))
+def fails_twice(payload: Work, context: TaskContext) -> None:
+    if context.failures < 2:
+        raise RuntimeError(f"Сбой\0 номер {context.failures + 1}\nвторая строка")
+
+
+@task_type("returns_no_json")
+def returns_no_json(payload: Work, context: TaskContext) -> object:
+    return object()
+
+
+@task_type("returns_odd_text")
+def returns_odd_text(payload: Work, context: TaskContext) -> object:
+    return {"nul\0": ["\ud800", "Юникод", None, 1.5]}
