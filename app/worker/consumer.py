@@ -19,6 +19,11 @@ log = logging.getLogger(__name__)
 class PatientConsumer(Consumer):
     """Tries to reach the broker every two seconds at least, without end."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # Workers need to know nothing of each other, since what they share is in PostgreSQL. To
+        # ask around at the start (mingle) takes a second, and a worker told to stop in it crashes.
+        super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
+
     def ensure_connected(self, conn: Any) -> Any:
         """Return the connection once it stands; a shutdown asked for meanwhile still happens."""
 
