@@ -135,9 +135,11 @@ def _http(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> set[str]:
     methods: set[str] = set()
+    # A mounted application moves the root to where it is mounted; the routes know the first one.
+    scope = {**request.scope, "root_path": request.scope.get("app_root_path", "")}
     # `app.routes` holds included routers whole; this looks into them.
     for route in iter_route_contexts(request.app.routes):
-        if route.matches(request.scope)[0] is not Match.NONE:
+        if route.matches(scope)[0] is not Match.NONE:
             methods |= route.methods or _METHODS_OF_FILES
     return methods
 

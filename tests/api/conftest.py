@@ -47,7 +47,7 @@ def client(service: Service) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def idle_client(idle: Service) -> Iterator[httpx.Client]:
     """A client of the service without a worker."""
     with idle.client() as client:
