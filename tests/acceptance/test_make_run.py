@@ -1,0 +1,307 @@
+"""`make run`, from a user's keyboard to the last process's end."""
+
+import re
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.local_run import LocalRun, ready, started
+from tests.support import wait_for
+
+pytestmark = pytest.mark.acceptance
+
+LAUNCHER = (sys.executable, "-m", "app.local")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
+    """A run for the tests that only use it."""
+    with ready(tmp_path_factory.mktemp("make-run")) as run:
+        yield run
+
+
+def refusal(run: LocalRun, *, seconds: float = 30) -> str:
+    """Return the one line that a run which cannot start ends with."""
+    assert run.wait(seconds) != 0
+    errors = [line for line in run.output.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1, run.output
+    assert "Traceback" not in run.output
+    return errors[0]
+
+
+# -- A run that works ---------------------------------------------------------------------------
+
+
+def test_the_printed_curl_line_creates_a_task_that_completes(run: LocalRun) -> None:
+    line = next(line for line in run.output.splitlines() if line.strip().startswith("curl "))
+    words = shlex.split(line)
+    name, _, value = words[words.index("-H") + 1].partition(": ")
+
+    response = httpx.request(
+        words[words.index("-X") + 1],
+        next(word for word in words if word.startswith("http")),
+        headers={name: value},
+        content=words[words.index("-d") + 1],
+    )
+
+    assert response.status_code == 201
+    run.wait_for_status(response.json()["id"], "COMPLETED")
+
+
+def test_every_printed_address_answers(run: LocalRun) -> None:
+    block = run.output.partition("Create a task:")[0]
+    addresses = re.findall(r"http://\S+", block)
+
+    assert [httpx.get(url, timeout=10).status_code for url in addresses] == [200, 200, 200]
+    assert addresses[2].endswith(f":{run.flower_port}")
+
+
+def test_log_lines_carry_the_name_of_their_process(run: LocalRun) -> None:
+    logged = run.output.partition("Ctrl-C stops everything.")[2].strip().splitlines()
+
+    names = {line.partition("|")[0].strip() for line in logged}
+    assert names == {"postgres", "valkey", "api", "worker", "flower"}
+
+
+def test_nothing_listens_beyond_this_machine(run: LocalRun) -> None:
+    listening = [
+        connection.laddr.ip
+        for process in run.processes()
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+    assert len(listening) >= 4  # PostgreSQL, Valkey, API, Flower.
+    assert set(listening) == {"127.0.0.1"}
+
+
+def test_the_generated_passwords_are_for_their_owner_alone(run: LocalRun) -> None:
+    files = [run.data_dir / server / "password" for server in ("postgres", "valkey")]
+
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+    command_lines = "\n".join(" ".join(process.cmdline()) for process in run.processes())
+    for file in files:
+        assert file.read_text().strip() not in command_lines + run.output
+
+
+def test_a_second_run_on_the_same_data_says_so(run: LocalRun, tmp_path: Path) -> None:
+    with started(tmp_path, DATA_DIR=str(run.data_dir)) as second:
+        line = refusal(second)
+
+    assert "Another run" in line
+    assert str(run.launcher().pid) in line
+    assert httpx.get(f"{run.url}/health").status_code == 200
+
+
+@pytest.mark.parametrize("variable", ["API_PORT", "FLOWER_PORT"])
+def test_a_taken_port_is_named_and_nothing_is_started(
+    run: LocalRun, tmp_path: Path, variable: str
+) -> None:
+    taken = {"API_PORT": run.api_port, "FLOWER_PORT": run.flower_port}[variable]
+
+    with started(tmp_path, **{variable: str(taken)}) as second:
+        line = refusal(second)
+
+    assert f"Port {taken} is taken" in line
+    assert f"{variable}=" in line
+    assert not (second.data_dir / "postgres").exists()
+
+
+# -- Stopping -----------------------------------------------------------------------------------
+
+
+def test_ctrl_c_stops_everything_and_a_restart_keeps_the_data(tmp_path: Path) -> None:
+    with ready(tmp_path) as run:
+        task = run.create()
+        run.wait_for_status(task, "COMPLETED")
+
+        run.press_ctrl_c()
+
+        run.wait(20)
+        assert run.survivors(0) == []
+        assert run.output.rstrip().endswith("Stopped.")
+        assert "Error" not in run.output
+
+        # Without the network, which an installation would need.
+        run.start(PIP_INDEX_URL="http://127.0.0.1:1/", PIP_NO_INDEX="1")
+        assert run.wait_until_ready() < 5
+        assert run.status(task) == "COMPLETED"
+        assert "Installing" not in run.output
+
+
+def test_processes_stop_in_order(tmp_path: Path) -> None:
+    with ready(tmp_path) as run:
+        before = len(run.output.splitlines())
+        run.press_ctrl_c()
+        run.wait(20)
+
+        names = [line.partition("|")[0].strip() for line in run.output.splitlines()[before:]]
+        last_words = {name: index for index, name in enumerate(names)}
+        order = sorted(last_words, key=last_words.__getitem__)
+        assert order == ["flower", "worker", "api", "valkey", "postgres", "Stopped."]
+
+
+def test_term_to_make_stops_everything(tmp_path: Path) -> None:
+    with ready(tmp_path) as run:
+        run.terminate()
+
+        run.wait(20)
+        assert run.survivors(0) == []
+
+
+def test_hanging_up_the_terminal_stops_everything(tmp_path: Path) -> None:
+    with ready(tmp_path, *LAUNCHER) as run:
+        run.launcher().send_signal(signal.SIGHUP)
+
+        assert run.wait(20) == 0
+        assert run.survivors(0) == []
+
+
+def test_ctrl_c_during_the_start_stops_everything(tmp_path: Path) -> None:
+    with started(tmp_path, *LAUNCHER) as run:
+        wait_for(lambda: "Starting API" in run.output, 30, "the service is being started")
+        run.processes()
+
+        run.press_ctrl_c()
+
+        assert run.wait(20) == 0
+        assert run.survivors(0) == []
+        assert run.output.rstrip().endswith("Stopped.")
+
+
+def test_a_second_ctrl_c_does_not_wait_for_running_tasks(tmp_path: Path) -> None:
+    patient = {"SIMULATED_WORK_SECONDS": "100", "SOFT_SHUTDOWN_SECONDS": "100"}
+    with ready(tmp_path, *LAUNCHER, **patient) as run:
+        run.wait_for_status(run.create(), "IN_PROGRESS")
+        run.press_ctrl_c()
+        wait_for(lambda: "Soft Shutdown" in run.output, 10, "the worker is being stopped")
+        assert psutil.pid_exists(run.launcher().pid)
+
+        run.press_ctrl_c()
+
+        assert run.wait(10) == 0
+        assert run.survivors(2) == []
+
+
+def test_a_killed_launcher_leaves_nothing_and_the_next_run_recovers(tmp_path: Path) -> None:
+    with ready(tmp_path) as run:
+        task = run.create()
+        run.wait_for_status(task, "COMPLETED")
+
+        run.launcher().kill()
+
+        run.wait(10)
+        assert run.survivors(10) == []
+        run.start()
+        run.wait_until_ready()
+        assert run.status(task) == "COMPLETED"
+
+
+def test_a_killed_make_stops_everything(tmp_path: Path) -> None:
+    with ready(tmp_path) as run:
+        run.kill_make()
+
+        run.wait(5)
+        assert run.survivors(20) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["celery", "worker"], "The worker"),
+        (["celery", "flower"], "Flower"),
+        (["uvicorn"], "The API"),
+    ],
+)
+def test_a_process_that_dies_ends_the_run(tmp_path: Path, words: list[str], name: str) -> None:
+    with ready(tmp_path) as run:
+        run.find(*words).kill()
+
+        line = refusal(run)
+
+        assert line.startswith(f"Error: {name} was killed by SIGKILL.")
+        assert run.survivors(0) == []
+
+
+# -- A run that cannot start --------------------------------------------------------------------
+
+
+def test_a_process_that_dies_at_its_start_shows_its_last_lines(tmp_path: Path) -> None:
+    with started(tmp_path, WORKER_CONCURRENCY="0") as run:
+        line = refusal(run)
+
+    assert "ended with exit code 1" in line
+    assert "WORKER_CONCURRENCY" in run.output
+    assert run.survivors(0) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("DATABASE_URL", "postgresql://someone:secret@127.0.0.1:{}/tasks"),
+        ("REDIS_URL", "redis://:secret@127.0.0.1:{}/0"),
+    ],
+)
+def test_an_unreachable_server_is_named(tmp_path: Path, variable: str, url: str) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # And does not listen.
+        port = nobody.getsockname()[1]
+        with started(tmp_path, **{variable: url.format(port)}) as run:
+            line = refusal(run)
+
+    assert line == f"Error: {variable} cannot be reached at 127.0.0.1:{port} (Connection refused)."
+    assert "secret" not in run.output
+
+
+def test_a_wrong_database_password_is_shown(tmp_path: Path, database_url: str) -> None:
+    user, _, rest = database_url.rpartition("@")
+    wrong = f"{user.rpartition(':')[0]}:not-the-password@{rest}"
+    with started(tmp_path, DATABASE_URL=wrong) as run:
+        line = refusal(run)
+
+    assert line.startswith("Error: The migration ended with exit code 1.")
+    assert "password authentication failed" in run.output
+
+
+def test_a_wrong_redis_password_is_shown(tmp_path: Path, redis_url: str) -> None:
+    wrong = f"redis://:not-the-password@{redis_url.rpartition('@')[2]}"
+    with started(tmp_path, REDIS_URL=wrong) as run:
+        line = refusal(run)
+
+    assert "REDIS_URL is refused" in line
+    assert "not-the-password" not in run.output
+
+
+def test_with_both_urls_nothing_embedded_is_started(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    with ready(tmp_path, DATABASE_URL=database_url, REDIS_URL=redis_url) as run:
+        run.wait_for_status(run.create(), "COMPLETED")
+
+        names = {process.name() for process in run.processes()}
+        assert not names & {"postgres", "valkey-server"}
+        assert not run.data_dir.exists()
+
+
+def test_an_unusable_data_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with started(tmp_path, DATA_DIR=str(tmp_path / "file" / "data")) as run:
+        line = refusal(run)
+
+    assert f"The data folder {tmp_path}/file/data cannot be used" in line
+
+
+@pytest.mark.parametrize("python", ["false", "no-such-python"])
+def test_a_python_that_is_too_old_is_refused(tmp_path: Path, python: str) -> None:
+    # `false` is what a Python older than asked for does when it is asked: it fails.
+    with started(tmp_path, PYTHON=python) as run:
+        line = refusal(run)
+
+    assert line == f"Error: Python 3.11 or newer is needed (PYTHON={python} is not)."
