@@ -13,7 +13,6 @@ import time
 import psycopg2
 import psycopg2.extensions
 
-
 # poll(2) takes no infinity; in seconds.
 _LONGEST_POLL = 3600.0
 

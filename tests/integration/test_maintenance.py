@@ -1,0 +1,207 @@
+"""What maintenance repairs: lost messages, lost publishers, due retries, starvation; no more."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import text
+
+from app.broker.celery import create_celery
+from app.broker.publisher import Publisher
+from app.db import tasks
+from app.db.engine import Database
+from app.domain.priority import Priority, QueueName
+from app.domain.status import Status
+from app.domain.task import NewTask, Task, TaskMessage
+from app.services.lifecycle import maintenance
+from app.services.lifecycle.dispatch import dispatch
+from app.settings import Settings
+
+
+@pytest.fixture
+def publisher(settings: Settings) -> Publisher:
+    return Publisher(create_celery(settings, publisher_only=True))
+
+
+@pytest.fixture
+def queues(redis_url: str) -> Any:
+    client = redis.Redis.from_url(redis_url, socket_timeout=5)
+    yield client
+    client.close()
+
+
+def add(database: Database, priority: Priority = Priority.MEDIUM) -> Task:
+    with database.transaction() as connection:
+        return tasks.insert_task(
+            connection, NewTask("a task", None, priority, "simulated_work", {}, 3)
+        )
+
+
+def add_dispatched(database: Database, publisher: Publisher, priority: Priority) -> Task:
+    task = add(database, priority)
+    message = TaskMessage(task.id, task.queue, task.type, task.title, task.created_at)
+    assert dispatch(database, publisher, [message]) == 1
+    return read(database, task.id)
+
+
+def read(database: Database, task_id: int) -> Task:
+    with database.transaction() as connection:
+        task = tasks.get(connection, task_id)
+    assert task is not None
+    return task
+
+
+def age(database: Database, task: Task, seconds: float) -> None:
+    """Let a task have been stored and dispatched this much earlier."""
+    with database.transaction() as connection:
+        connection.execute(
+            text(
+                "UPDATE tasks SET created_at = created_at - :by, run_at = run_at - :by,"
+                " dispatched_at = dispatched_at - :by WHERE id = :id"
+            ),
+            {"by": timedelta(seconds=seconds), "id": task.id},
+        )
+
+
+def messages(queues: Any, queue: str) -> int:
+    return int(queues.llen(queue))
+
+
+def test_a_task_whose_api_died_before_publishing_is_dispatched(
+    database: Database, publisher: Publisher, settings: Settings, queues: Any
+) -> None:
+    abandoned, fresh = add(database), add(database)
+    age(database, abandoned, 5)
+
+    assert maintenance.run_round(database, publisher, settings)
+
+    assert read(database, abandoned.id).status is Status.PENDING
+    assert messages(queues, "medium") == 1
+    # A moment old: its own API process is about to publish it.
+    assert read(database, fresh.id).status is Status.NEW
+
+
+def test_all_messages_lost_are_published_again_the_most_urgent_first(
+    database: Database, publisher: Publisher, settings: Settings, queues: Any
+) -> None:
+    waiting = [add_dispatched(database, publisher, p) for p in Priority for _ in range(3)]
+    for task in waiting:
+        age(database, task, 5)
+    queues.flushall()
+
+    maintenance.run_round(database, publisher, settings)
+
+    assert [messages(queues, queue) for queue in ("high", "medium", "low")] == [3, 3, 3]
+    # And once is enough.
+    maintenance.run_round(database, publisher, settings)
+    assert [messages(queues, queue) for queue in ("high", "medium", "low")] == [3, 3, 3]
+
+
+def test_one_message_lost_in_a_long_queue_is_found_and_the_others_are_left(
+    database: Database, publisher: Publisher, settings: Settings, queues: Any
+) -> None:
+    lost = add_dispatched(database, publisher, Priority.LOW)
+    # Taken by a worker that died before it could claim.
+    assert queues.rpop("low")
+    age(database, lost, 10)
+    others = [add_dispatched(database, publisher, Priority.LOW) for _ in range(3)]
+
+    maintenance.run_round(database, publisher, settings)
+
+    assert messages(queues, "low") == 4
+    after = read(database, lost.id)
+    assert after.dispatched_at is not None
+    assert lost.dispatched_at is not None
+    assert after.dispatched_at > lost.dispatched_at
+    for other in others:
+        assert read(database, other.id) == other
+
+
+def test_tasks_that_wait_long_in_a_queue_are_not_taken_for_lost(
+    database: Database, publisher: Publisher, settings: Settings, queues: Any
+) -> None:
+    # The message keeps its time; only the patience of two seconds has passed.
+    long_ago = NewTask("a task", None, Priority.LOW, "simulated_work", {}, 1)
+    with database.transaction() as connection:
+        task = tasks.insert_task(connection, long_ago)
+    age(database, task, 60)
+    aged = read(database, task.id)
+    message = TaskMessage(aged.id, aged.queue, aged.type, aged.title, aged.created_at)
+    dispatch(database, publisher, [message])
+
+    maintenance.run_round(database, publisher, settings)
+
+    assert messages(queues, "low") == 1
+
+
+def test_a_foreign_message_in_a_queue_harms_nothing(
+    database: Database, publisher: Publisher, settings: Settings, queues: Any
+) -> None:
+    task = add_dispatched(database, publisher, Priority.LOW)
+    age(database, task, 60)
+    for garbage in ("{", "[]", '{"headers": null}', '{"headers": {"dispatched_at": 5}}'):
+        queues.rpush("low", garbage)
+        assert maintenance.run_round(database, publisher, settings)
+    assert read(database, task.id).status is Status.PENDING
+
+
+def test_a_retry_is_published_when_it_is_due_and_not_before(
+    database: Database, publisher: Publisher, settings: Settings, queues: Any
+) -> None:
+    due, later = add(database), add(database)
+    with database.transaction() as connection:
+        connection.execute(
+            text(
+                "UPDATE tasks SET status = 'PENDING', attempt = 1, failures = 1, run_at = now() +"
+                " CASE id WHEN :later THEN interval '1 min' ELSE interval '-1 ms' END"
+            ),
+            {"later": later.id},
+        )
+
+    maintenance.run_round(database, publisher, settings)
+
+    assert messages(queues, "medium") == 1
+    assert read(database, due.id).dispatched_at is not None
+    assert read(database, later.id).dispatched_at is None
+
+
+def test_a_patient_task_is_raised_one_queue_after_another(
+    database: Database, publisher: Publisher, settings: Settings, queues: Any
+) -> None:
+    task = add_dispatched(database, publisher, Priority.LOW)
+    impatient = add_dispatched(database, publisher, Priority.LOW)
+
+    age(database, task, settings.max_wait_seconds / 3 + 1)
+    maintenance.run_round(database, publisher, settings)
+    assert read(database, task.id).queue is QueueName.MEDIUM
+    assert messages(queues, "medium") == 1
+
+    age(database, task, settings.max_wait_seconds / 3 + 1)
+    maintenance.run_round(database, publisher, settings)
+    raised = read(database, task.id)
+    assert (raised.queue, raised.priority) == (QueueName.HIGH, Priority.LOW)
+    assert messages(queues, "high") == 1
+    assert read(database, impatient.id).queue is QueueName.LOW
+
+
+def test_only_one_round_runs_at_a_time(
+    database: Database, publisher: Publisher, settings: Settings
+) -> None:
+    with database.transaction() as guard:
+        guard.execute(text(f"SELECT pg_advisory_xact_lock({maintenance.store._LOCK_KEY})"))
+        assert not maintenance.run_round(database, publisher, settings)
+    assert maintenance.run_round(database, publisher, settings)
+
+
+def test_a_broker_that_is_away_leaves_tasks_where_they_are_found(
+    database: Database, settings: Settings
+) -> None:
+    task = add(database)
+    age(database, task, 5)
+    nowhere = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+
+    away = Publisher(create_celery(nowhere, publisher_only=True))
+    assert maintenance.run_round(database, away, settings)
+
+    assert read(database, task.id).status is Status.NEW
