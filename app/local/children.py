@@ -54,6 +54,7 @@ class Child:
     ) -> None:
         """Start `command` in `folder`, with `text` on its standard input.
 
+        The program is given by its path; one that cannot be started ends at once, and says why.
         `stop_signal` asks it to stop; `orphan_signal` is what it gets on Linux when we die.
         """
         self.name = name

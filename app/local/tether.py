@@ -16,7 +16,7 @@ KEEP_USER = "-"
 
 
 def become(parent: int, orphan_signal: int, uid: str, gid: str, command: list[str]) -> None:
-    """Replace this process by `command`; does not return.
+    """Replace this process by `command`, whose program is given by its path; does not return.
 
     Raises:
         OSError: the user cannot be changed, or the program cannot be started.
@@ -30,7 +30,8 @@ def become(parent: int, orphan_signal: int, uid: str, gid: str, command: list[st
     set_parent_death_signal(orphan_signal)
     if os.getppid() != parent:  # It died before the signal was set.
         os._exit(1)
-    os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
+    # Not execvp: it imports a module, from where the new user may not be able to read.
+    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
 
 
 def set_parent_death_signal(number: int) -> None:

@@ -12,6 +12,8 @@ import httpx
 import psutil
 import pytest
 
+from app.local.postgres import EmbeddedPostgres
+from app.local.valkey import EmbeddedValkey
 from tests.local_run import LocalRun, ready, started
 from tests.support import wait_for
 
@@ -260,23 +262,25 @@ def test_an_unreachable_server_is_named(tmp_path: Path, variable: str, url: str)
     assert "secret" not in run.output
 
 
-def test_a_wrong_database_password_is_shown(tmp_path: Path, database_url: str) -> None:
-    user, _, rest = database_url.rpartition("@")
-    wrong = f"{user.rpartition(':')[0]}:not-the-password@{rest}"
-    with started(tmp_path, DATABASE_URL=wrong) as run:
-        line = refusal(run)
+def test_a_wrong_database_password_is_shown(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "server", durable=False) as server:
+        wrong = f"postgresql://task_manager:not-it@127.0.0.1:{server.port}/task_manager"
+        with started(tmp_path, DATABASE_URL=wrong) as run:
+            line = refusal(run)
 
     assert line.startswith("Error: The migration ended with exit code 1.")
     assert "password authentication failed" in run.output
+    assert run.survivors(0) == []
 
 
-def test_a_wrong_redis_password_is_shown(tmp_path: Path, redis_url: str) -> None:
-    wrong = f"redis://:not-the-password@{redis_url.rpartition('@')[2]}"
-    with started(tmp_path, REDIS_URL=wrong) as run:
-        line = refusal(run)
+def test_a_wrong_redis_password_is_shown(tmp_path: Path) -> None:
+    with EmbeddedValkey(tmp_path / "server", durable=False) as server:
+        wrong = f"redis://:not-it@127.0.0.1:{server.port}/0"
+        with started(tmp_path, REDIS_URL=wrong) as run:
+            line = refusal(run)
 
-    assert "REDIS_URL is refused" in line
-    assert "not-the-password" not in run.output
+    assert f"REDIS_URL is refused by 127.0.0.1:{server.port} (WRONGPASS" in line
+    assert "not-it" not in run.output
 
 
 def test_with_both_urls_nothing_embedded_is_started(
