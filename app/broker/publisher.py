@@ -56,7 +56,8 @@ class Publisher:
 
     def _send(self, message: TaskMessage, producer: Any) -> None:
         self._celery.send_task(
-            RUN_TASK,
+            # The name that the event "task-sent" gives to monitors; the header below says what runs.
+            message.type,
             args=[message.task_id],
             queue=message.queue.value,
             # The same id for each attempt: Celery's own retries do that too, and monitors
@@ -67,7 +68,7 @@ class Publisher:
             argsrepr=f"({message.task_id}, {message.title!r})",
             kwargsrepr="{}",
             ignore_result=True,
-            headers={DISPATCHED_AT: message.dispatched_at.isoformat()},
+            headers={"task": RUN_TASK, DISPATCHED_AT: message.dispatched_at.isoformat()},
             producer=producer,
         )
 

@@ -71,7 +71,9 @@ def _tell(execution: Execution) -> Any:
             raise Retry(exc=AttemptFailed(_error(execution)))
         case Settled.CANCELLED:
             raise Terminated("cancelled")
-        case Settled.RELEASED | Settled.LOST:
+        case Settled.LOST:
+            raise Terminated("deleted, or taken over by another worker")
+        case Settled.RELEASED:
             raise Ignore
         case _:
             assert_never(execution.settled)
