@@ -6,12 +6,14 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
     StrictBool,
     StrictInt,
     TypeAdapter,
+    WithJsonSchema,
 )
 
 from app.domain.priority import Priority, QueueName
@@ -37,10 +39,26 @@ def _not_blank(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+def _whole(number: Any) -> Any:
+    # To JSON, 3.0 is an integer (JSON Schema, "Validation", section 6.1.1); to Python it is none.
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+# The patterns only describe; the validators say in words what is wrong.
+_NO_NUL = r"^[^\u0000]*$"
+_NO_NUL_NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+Text = Annotated[
+    str, AfterValidator(_storable), WithJsonSchema({"type": "string", "pattern": _NO_NUL})
+]
 Title = Annotated[
-    Text,
-    Field(min_length=1, max_length=255, description="What the task is about; not blank"),
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        description="What the task is about; not blank",
+        json_schema_extra={"pattern": _NO_NUL_NOT_BLANK},
+    ),
+    AfterValidator(_storable),
     AfterValidator(_not_blank),
 ]
 Description = Annotated[Text | None, Field(description="More about it, of any length")]
@@ -74,22 +92,27 @@ class BrokenTaskCreate(TaskCreate):
 class RetryTaskCreate(TaskCreate):
     """A task that fails a number of times and then completes."""
 
-    retry_count: StrictInt = Field(
+    retry_count: Annotated[StrictInt, BeforeValidator(_whole)] = Field(
         3, ge=1, le=20, description="How often it fails, each time followed by an automatic retry"
     )
 
 
-def _without_default(schema: dict[str, Any]) -> None:
-    # Clients generated from the document would send the default, and so change what should stay.
-    schema.pop("default", None)
+def _without_defaults(schema: dict[str, Any]) -> None:
+    schema["examples"] = [_EXAMPLE]
+    for field in schema["properties"].values():
+        # Clients generated from the document would send it, and so change what should stay.
+        field.pop("default", None)
 
 
 class TaskUpdate(_Request):
     """What to change of a task; what is left out stays, and null clears the description."""
 
-    title: Title = Field("", json_schema_extra=_without_default)
-    description: Description = Field(None, json_schema_extra=_without_default)
-    priority: Priority = Field(Priority.MEDIUM, json_schema_extra=_without_default)
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    # None of these defaults is read, since only the fields that were given count.
+    title: Title = ""
+    description: Description = None
+    priority: Priority = Priority.MEDIUM
 
 
 class TaskOut(BaseModel):

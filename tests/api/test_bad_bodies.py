@@ -101,7 +101,7 @@ def test_a_missing_title_is_named(idle_client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "0", "21", "-1", '"3"', "true", "null", "3.5", "1e400", "-1e400", "NaN", "[]", "{}",
+        "0", "21", "-1", "21.0", '"3"', "true", "null", "3.5", "1e400", "-1e400", "NaN", "[]", "{}",
         str(2**63), str(2**64), "9" * 4000, '"\\ud800"',
     ],
 )  # fmt: skip

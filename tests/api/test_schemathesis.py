@@ -1,0 +1,40 @@
+"""Schemathesis, the property-based tester of OpenAPI services, against the running service.
+
+It derives valid and invalid requests, and sequences of them, from the service's own document, and
+checks each answer against it: no 5xx, no status code, content type, header or body that the
+document does not describe, nothing valid refused, nothing invalid taken. Run through its command
+line, because its fixtures for pytest are not made for pytest 9.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+
+
+def test_every_answer_is_as_the_openapi_document_says(start_service, tmp_path: Path) -> None:
+    # A service of its own, which may be left with some hundred tasks that end at once.
+    service = start_service(workers=1, SIMULATED_WORK_SECONDS="0")
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli"),
+            *("--config-file", CONFIGURATION),
+            *("run", f"{service.url}/openapi.json", "--no-color"),
+        ],
+        # It leaves a record of failures where it runs.
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Selected: 12/12" in done.stdout
+    generated = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
+    assert generated, done.stdout
+    assert int(generated[1]) == int(generated[2]) > 500
+    assert "Traceback" not in service.log("api")
