@@ -56,7 +56,7 @@ class Publisher:
 
     def _send(self, message: TaskMessage, producer: Any) -> None:
         self._celery.send_task(
-            # The name that the event "task-sent" gives to monitors; the header below says what runs.
+            # The name in the event "task-sent", for monitors; the header below says what runs.
             message.type,
             args=[message.task_id],
             queue=message.queue.value,

@@ -3,17 +3,22 @@
 Owns the order in which a worker process is put together; each part says what it does.
 """
 
-import importlib
 import os
+import sys
+from pathlib import Path
 
-import billiard.common
-
-# TERM, which orchestrators send, stops a worker as QUIT does, softly and within a bound; by default
-# it waits for running tasks without limit (Celery's documentation, "Workers Guide",
-# "REMAP_SIGTERM"). Celery's command line has read the variable before it comes here, so that it is
-# read once more, ahead of the modules that act on it.
-os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
-importlib.reload(billiard.common)
+# TERM, which orchestrators send, then stops a worker as QUIT does, softly and within a bound; by
+# default it waits for running tasks without limit (Celery's documentation, "Workers Guide",
+# "REMAP_SIGTERM").
+_REMAP = "REMAP_SIGTERM"
+_COMMAND_LINES = {"celery", "__main__.py"}
+if _REMAP not in os.environ:
+    os.environ[_REMAP] = "SIGQUIT"
+    if Path(sys.argv[0]).name in _COMMAND_LINES and "worker" in sys.argv:
+        # Celery's command line has read the variable before it comes here, into constants of
+        # several modules. Only a new start of the same command, in the same process, makes all of
+        # them agree. The container image and the local run set the variable and save that.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own
 # Flower may show, not steer: a task revoked there would still be PENDING in the database.
 os.environ.setdefault("FLOWER_READ_ONLY", "True")
 os.environ.setdefault(
