@@ -109,14 +109,22 @@ class LocalRun:
         return self._process.wait(seconds)
 
     def survivors(self, seconds: float) -> list[psutil.Process]:
-        """Return which processes of the run are there after at most these seconds."""
+        """Return which processes of the run are there after at most these seconds.
 
-        def living() -> list[psutil.Process]:
-            return [process for process in self._started if _lives(process)]
+        These are the ones seen earlier, and whatever works on the run's data folder.
+        """
+        others = [process for process in psutil.process_iter() if self._belongs(process)]
+        candidates = {*self._started, *others}
+        psutil.wait_procs([each for each in candidates if _lives(each)], timeout=seconds)
+        return [each for each in candidates if _lives(each)]
 
-        deadline = time.monotonic() + seconds
-        psutil.wait_procs(living(), timeout=max(0.0, deadline - time.monotonic()))
-        return living()
+    def _belongs(self, process: psutil.Process) -> bool:
+        try:
+            return process.environ().get("DATA_DIR") == str(self.data_dir) or Path(
+                process.cwd()
+            ).is_relative_to(self.data_dir)
+        except psutil.Error:
+            return False  # Another user's, or gone.
 
     def create(self, **body: Any) -> int:
         response = httpx.post(f"{self.url}/tasks/", json={"title": "a task", **body}, timeout=10)

@@ -35,6 +35,7 @@ def refusal(run: LocalRun, *, seconds: float = 30) -> str:
     errors = [line for line in run.output.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1, run.output
     assert "Traceback" not in run.output
+    assert run.survivors(0) == []
     return errors[0]
 
 
@@ -229,7 +230,6 @@ def test_a_process_that_dies_ends_the_run(tmp_path: Path, words: list[str], name
         line = refusal(run)
 
         assert line.startswith(f"Error: {name} was killed by SIGKILL.")
-        assert run.survivors(0) == []
 
 
 # -- A run that cannot start --------------------------------------------------------------------
@@ -241,7 +241,6 @@ def test_a_process_that_dies_at_its_start_shows_its_last_lines(tmp_path: Path) -
 
     assert "ended with exit code 1" in line
     assert "WORKER_CONCURRENCY" in run.output
-    assert run.survivors(0) == []
 
 
 @pytest.mark.parametrize(
@@ -270,7 +269,6 @@ def test_a_wrong_database_password_is_shown(tmp_path: Path) -> None:
 
     assert line.startswith("Error: The migration ended with exit code 1.")
     assert "password authentication failed" in run.output
-    assert run.survivors(0) == []
 
 
 def test_a_wrong_redis_password_is_shown(tmp_path: Path) -> None:
