@@ -7,6 +7,7 @@ Owns one folder: the cluster, and the password of its one user. Used by the loca
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from app.local.children import Child, Sink, discard, never
 from app.local.data_folder import secret
 from app.local.errors import ChildDiedError, LocalRunError, with_last_lines
 from app.local.ports import LOOPBACK, free_port
-from app.local.server_user import can_reach, make_private, process_exists, server_user
+from app.local.server_user import can_reach, make_private, server_user
 from app.local.waiting import POLL_SECONDS, Pause, wait_for_success, wait_until
 
 USER = "task_manager"
@@ -233,8 +234,12 @@ def _lines_of(path: Path) -> list[str]:
 
 
 def _serves(pid: int, cluster: Path) -> bool:
-    """Tell whether the process lives and works in the cluster's folder (a guess without /proc)."""
-    try:
-        return Path(f"/proc/{pid}/cwd").samefile(cluster)
-    except OSError:
-        return not Path(WORKING_FOLDER).exists() and process_exists(pid)
+    """Tell whether the process lives and is the cluster's server (without /proc: any server)."""
+    if Path(WORKING_FOLDER).exists():
+        try:
+            return Path(f"/proc/{pid}/cwd").samefile(cluster)
+        except OSError:
+            return False
+    command = ["ps", "-o", "comm=", "-p", str(pid)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=5)
+    return "postgres" in done.stdout
