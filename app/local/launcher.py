@@ -14,7 +14,7 @@ from app.local.children import Child
 from app.local.console import Console
 from app.local.data_folder import locked
 from app.local.environment import PROJECT, Options, child_environment
-from app.local.errors import LocalRunError
+from app.local.errors import LocalRunError, StopRequested
 from app.local.ports import LOOPBACK, ensure_free
 from app.local.postgres import EmbeddedPostgres
 from app.local.probes import database_problem, http_is_ok, redis_problem
@@ -57,13 +57,17 @@ class LocalRun:
             LocalRunError: something failed; everything has ended.
         """
         with self._undo:
-            self._reserve()
-            self._start_servers()
-            self._migrate()
-            self._start_service()
-            self._console.say(banner(self._options))
-            self._console.release()
-            self._watch()
+            try:
+                self._reserve()
+                self._start_servers()
+                self._migrate()
+                self._start_service()
+                self._console.say(banner(self._options))
+                self._console.release()
+                self._watch()
+            except StopRequested:
+                self._console.say("Stopping; a second Ctrl-C hurries.")
+                raise
 
     def _reserve(self) -> None:
         """Make sure that what this run needs is there and not in another's hands."""
