@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, literal, select, update
 
 from app.db.models import TaskEventRow, TaskRow
 from app.db.transitions import TASK_COLUMNS, make_one, statement, task_from
@@ -78,16 +78,20 @@ def lock(connection: Connection, task_id: int) -> Task | None:
 _LOCK = _GET.with_for_update()
 
 
-def list_page(
-    connection: Connection,
+def list_page(connection: Connection, query: Select[Any]) -> list[Task]:
+    """Return the tasks of a page's query."""
+    return [task_from(row) for row in connection.execute(query)]
+
+
+def page_query(
     *,
     statuses: list[Status],
     priorities: list[Priority],
     before: int | None,
     skip: int,
     limit: int,
-) -> list[Task]:
-    """Return up to `limit` tasks, newest first; empty lists of statuses or priorities mean any."""
+) -> Select[Any]:
+    """Return the query for up to `limit` tasks, newest first; empty lists mean any."""
     query = select(*TASK_COLUMNS).order_by(TaskRow.id.desc()).limit(limit)
     if statuses:
         query = query.where(TaskRow.status.in_(statuses))
@@ -97,7 +101,7 @@ def list_page(
         query = query.where(TaskRow.id < before)
     if skip:
         query = query.offset(skip)
-    return [task_from(row) for row in connection.execute(query)]
+    return query
 
 
 def set_fields(connection: Connection, task_id: int, **fields: Any) -> Task | None:

@@ -104,14 +104,14 @@ def list_tasks(database: Database, wanted: Filter, *, skip: int, limit: int) -> 
     """Return a page of up to `limit` tasks. Raises DatabaseUnavailable."""
     with database.transaction() as connection:
         # One more than asked for tells whether there is a next page.
-        tasks = store.list_page(
-            connection,
+        query = store.page_query(
             statuses=wanted.statuses,
             priorities=wanted.priorities,
             before=wanted.before,
             skip=skip,
             limit=limit + 1,
         )
+        tasks = store.list_page(connection, query)
     if len(tasks) <= limit:
         return Page(tasks, None)
     return Page(tasks[:limit], tasks[limit - 1].id)
