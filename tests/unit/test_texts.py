@@ -1,0 +1,67 @@
+"""Text from handlers, made fit for a database, JSON and a log line."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.result import storable_result
+from app.domain.text import one_line, storable
+
+any_text = st.text(st.characters())
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | any_text,
+    lambda inner: st.lists(inner) | st.dictionaries(any_text, inner),
+)
+
+
+@given(any_text)
+def test_storable_text_has_neither_nul_nor_surrogates(text: str) -> None:
+    made = storable(text)
+    made.encode("utf-8")
+    assert "\0" not in made
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_good_text_stays_as_it_is(text: str) -> None:
+    assert storable(text) == text
+
+
+@given(any_text, st.integers(2, 50))
+def test_a_line_is_one_line_within_its_limit(text: str, limit: int) -> None:
+    line = one_line(text, limit)
+    assert len(line) <= limit
+    assert len(line.splitlines()) <= 1
+
+
+@given(json_values)
+def test_every_json_value_is_a_result(value: object) -> None:
+    made = storable_result(value)
+    assert "\\u0000" not in json.dumps(made)
+    json.dumps(made, ensure_ascii=False).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1, 2}, float("nan"), float("inf"), b"bytes", 10**5000, {("a",): 1}],
+    ids=["object", "set", "nan", "infinity", "bytes", "huge", "odd key"],
+)
+def test_what_is_no_json_is_refused_with_a_reason(value: object) -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        storable_result(value)
+
+
+def test_a_cycle_or_a_very_deep_result_is_refused() -> None:
+    cycle: list[object] = []
+    cycle.append(cycle)
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (cycle, deep):
+        with pytest.raises(ValueError, match="not JSON"):
+            storable_result(value)
