@@ -154,4 +154,4 @@ def get_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(step) for step in first["loc"]).upper()
-        sys.exit(f"The setting {name} is not valid: {first['msg']}.")
+        sys.exit(f"The setting {name} is not valid: {first['msg'].removeprefix('Value error, ')}.")

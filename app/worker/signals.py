@@ -47,7 +47,7 @@ def _check_pool(options: dict[str, Any] | None = None, **details: Any) -> None:
 
 
 def _prepare_process(**details: Any) -> None:
-    """Connect before the first task comes, so that it does not wait for that."""
+    """Make what runs tasks before the first one comes, so that it does not wait for that."""
     executor()
 
 
