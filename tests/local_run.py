@@ -108,6 +108,15 @@ class LocalRun:
         """Return the exit code."""
         return self._process.wait(seconds)
 
+    def refusal(self, seconds: float = 30) -> str:
+        """Return the one line that a run which cannot start, or go on, ends with."""
+        assert self.wait(seconds) != 0
+        errors = [line for line in self.output.splitlines() if line.startswith("Error: ")]
+        assert len(errors) == 1, self.output
+        assert "Traceback" not in self.output
+        assert self.survivors(0) == []
+        return errors[0]
+
     def survivors(self, seconds: float) -> list[psutil.Process]:
         """Return which processes of the run are there after at most these seconds.
 

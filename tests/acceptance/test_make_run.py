@@ -3,7 +3,6 @@
 import re
 import shlex
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,6 @@ import httpx
 import psutil
 import pytest
 
-from app.local.postgres import EmbeddedPostgres
-from app.local.valkey import EmbeddedValkey
 from tests.local_run import LocalRun, ready, started
 from tests.support import wait_for
 
@@ -27,16 +24,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
     """A run for the tests that only use it."""
     with ready(tmp_path_factory.mktemp("make-run")) as run:
         yield run
-
-
-def refusal(run: LocalRun, *, seconds: float = 30) -> str:
-    """Return the one line that a run which cannot start ends with."""
-    assert run.wait(seconds) != 0
-    errors = [line for line in run.output.splitlines() if line.startswith("Error: ")]
-    assert len(errors) == 1, run.output
-    assert "Traceback" not in run.output
-    assert run.survivors(0) == []
-    return errors[0]
 
 
 # -- A run that works ---------------------------------------------------------------------------
@@ -94,9 +81,20 @@ def test_the_generated_passwords_are_for_their_owner_alone(run: LocalRun) -> Non
         assert file.read_text().strip() not in command_lines + run.output
 
 
+def test_with_both_urls_nothing_embedded_is_started(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    with ready(tmp_path, DATABASE_URL=database_url, REDIS_URL=redis_url) as run:
+        run.wait_for_status(run.create(), "COMPLETED")
+
+        names = {process.name() for process in run.processes()}
+        assert not names & {"postgres", "valkey-server"}
+        assert not run.data_dir.exists()
+
+
 def test_a_second_run_on_the_same_data_says_so(run: LocalRun, tmp_path: Path) -> None:
     with started(tmp_path, DATA_DIR=str(run.data_dir)) as second:
-        line = refusal(second)
+        line = second.refusal()
 
     assert "Another run" in line
     assert str(run.launcher().pid) in line
@@ -110,7 +108,7 @@ def test_a_taken_port_is_named_and_nothing_is_started(
     taken = {"API_PORT": run.api_port, "FLOWER_PORT": run.flower_port}[variable]
 
     with started(tmp_path, **{variable: str(taken)}) as second:
-        line = refusal(second)
+        line = second.refusal()
 
     assert f"Port {taken} is taken" in line
     assert f"{variable}=" in line
@@ -228,83 +226,6 @@ def test_a_process_that_dies_ends_the_run(tmp_path: Path, words: list[str], name
     with ready(tmp_path) as run:
         run.find(*words).kill()
 
-        line = refusal(run)
+        line = run.refusal()
 
         assert line.startswith(f"Error: {name} was killed by SIGKILL.")
-
-
-# -- A run that cannot start --------------------------------------------------------------------
-
-
-def test_a_process_that_dies_at_its_start_shows_its_last_lines(tmp_path: Path) -> None:
-    with started(tmp_path, WORKER_CONCURRENCY="0") as run:
-        line = refusal(run)
-
-    assert "ended with exit code 1" in line
-    assert "WORKER_CONCURRENCY" in run.output
-
-
-@pytest.mark.parametrize(
-    ("variable", "url"),
-    [
-        ("DATABASE_URL", "postgresql://someone:secret@127.0.0.1:{}/tasks"),
-        ("REDIS_URL", "redis://:secret@127.0.0.1:{}/0"),
-    ],
-)
-def test_an_unreachable_server_is_named(tmp_path: Path, variable: str, url: str) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # And does not listen.
-        port = nobody.getsockname()[1]
-        with started(tmp_path, **{variable: url.format(port)}) as run:
-            line = refusal(run)
-
-    assert line == f"Error: {variable} cannot be reached at 127.0.0.1:{port} (Connection refused)."
-    assert "secret" not in run.output
-
-
-def test_a_wrong_database_password_is_shown(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "server", durable=False) as server:
-        wrong = f"postgresql://task_manager:not-it@127.0.0.1:{server.port}/task_manager"
-        with started(tmp_path, DATABASE_URL=wrong) as run:
-            line = refusal(run)
-
-    assert line.startswith("Error: The migration ended with exit code 1.")
-    assert "password authentication failed" in run.output
-
-
-def test_a_wrong_redis_password_is_shown(tmp_path: Path) -> None:
-    with EmbeddedValkey(tmp_path / "server", durable=False) as server:
-        wrong = f"redis://:not-it@127.0.0.1:{server.port}/0"
-        with started(tmp_path, REDIS_URL=wrong) as run:
-            line = refusal(run)
-
-    assert f"REDIS_URL is refused by 127.0.0.1:{server.port} (WRONGPASS" in line
-    assert "not-it" not in run.output
-
-
-def test_with_both_urls_nothing_embedded_is_started(
-    tmp_path: Path, database_url: str, redis_url: str
-) -> None:
-    with ready(tmp_path, DATABASE_URL=database_url, REDIS_URL=redis_url) as run:
-        run.wait_for_status(run.create(), "COMPLETED")
-
-        names = {process.name() for process in run.processes()}
-        assert not names & {"postgres", "valkey-server"}
-        assert not run.data_dir.exists()
-
-
-def test_an_unusable_data_folder_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    with started(tmp_path, DATA_DIR=str(tmp_path / "file" / "data")) as run:
-        line = refusal(run)
-
-    assert f"The data folder {tmp_path}/file/data cannot be used" in line
-
-
-@pytest.mark.parametrize("python", ["false", "no-such-python"])
-def test_a_python_that_is_too_old_is_refused(tmp_path: Path, python: str) -> None:
-    # `false` is what a Python older than asked for does when it is asked: it fails.
-    with started(tmp_path, PYTHON=python) as run:
-        line = refusal(run)
-
-    assert line == f"Error: Python 3.11 or newer is needed (PYTHON={python} is not)."
