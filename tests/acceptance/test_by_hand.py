@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg2
@@ -183,25 +184,43 @@ def test_a_task_completes(by_hand: ByHand) -> None:
     assert wait_until_final(by_hand, create(by_hand, title="Отчёт")) == "COMPLETED"
 
 
+def shown_in_flower(person: ByHand, task_id: int, state: str) -> dict[str, Any]:
+    """Return what Flower knows of a task, once that is its state there."""
+
+    def known() -> dict[str, Any] | None:
+        response = httpx.get(f"{person.flower}/api/task/info/{task_id}", timeout=10)
+        shown = response.json() if response.status_code == 200 else {}
+        return shown if shown.get("state") == state else None
+
+    found = wait_for(known, 15, f"task {task_id} is {state} in Flower")
+    assert found is not None
+    return found
+
+
 def test_flower_shows_a_task_by_its_handler_id_and_title(by_hand: ByHand) -> None:
     task_id = create(by_hand, title="Отчёт за ноябрь", priority="HIGH")
-    wait_until_final(by_hand, task_id)
-    info = f"{by_hand.flower}/api/task/info/{task_id}"
 
-    def succeeded() -> dict[str, object] | None:
-        response = httpx.get(info, timeout=10)
-        shown = response.json() if response.status_code == 200 else {}
-        return shown if shown.get("state") == "SUCCESS" else None
-
-    shown = wait_for(succeeded, 15, f"Flower has seen the end of task {task_id}")
+    shown = shown_in_flower(by_hand, task_id, "SUCCESS")
     page = httpx.get(f"{by_hand.flower}/task/{task_id}", timeout=10).text
 
     assert shown["name"] == "simulated_work"
     assert shown["args"] == f"({task_id}, 'Отчёт за ноябрь')"
     assert shown["result"] == f"'Task {task_id} completed after 0.5 s of simulated work.'"
-    assert float(str(shown["runtime"])) > 0.4
+    assert shown["runtime"] > 0.4
     assert "Отчёт за ноябрь" in page
     assert "simulated_work" in page
+
+
+def test_flower_shows_failures_and_retries_under_their_handlers_too(by_hand: ByHand) -> None:
+    broken = create(by_hand, "/tasks/broken", title="Сломанная")
+    retried = create(by_hand, "/tasks/retry", title="Упрямая", retry_count=1)
+
+    failure = shown_in_flower(by_hand, broken, "FAILURE")
+    success = shown_in_flower(by_hand, retried, "SUCCESS")
+
+    assert (failure["name"], failure["args"]) == ("broken", f"({broken}, 'Сломанная')")
+    assert "broken on purpose" in failure["exception"]
+    assert (success["name"], success["args"]) == ("retry", f"({retried}, 'Упрямая')")
 
 
 @pytest.mark.parametrize(
