@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 from app import __version__, logs
 from app.api import problems, service, tasks
 from app.api.dependencies import Resources
+from app.api.head import HeadAsGet
 from app.api.limits import BodyLimit
 from app.api.measuring import Measuring
 from app.api.openapi import describe
@@ -46,6 +47,7 @@ def create_application() -> FastAPI:
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Measuring)
+    app.add_middleware(HeadAsGet)
     app.include_router(service.router)
     app.include_router(tasks.router)
     describe(app)

@@ -25,7 +25,7 @@ MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 50
 # RFC 3986, section 3.3: what a path may hold as it is, beyond letters, digits and "-._~".
 _SAFE_IN_PATH = "/:@!$&'()*+,;="
-_METHODS_OF_FILES = {"GET", "HEAD"}
+_METHODS_OF_FILES = {"GET"}
 # Seconds after which a client may try again when something the service needs is away.
 RETRY_AFTER_SECONDS = 2
 
@@ -141,7 +141,7 @@ def _methods(request: Request) -> set[str]:
     for route in iter_route_contexts(request.app.routes):
         if route.matches(scope)[0] is not Match.NONE:
             methods |= route.methods or _METHODS_OF_FILES
-    return methods
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 def _bug(request: Request, error: Exception) -> Response:

@@ -21,6 +21,8 @@ def start_service(
             database_url = stack.enter_context(postgres.database())
             redis_url = stack.enter_context(valkey.database())
             logs = tmp_path_factory.mktemp("service")
+            # Its tasks have nothing to lose when it stops.
+            settings = {"SOFT_SHUTDOWN_SECONDS": "0.5", **settings}
             return stack.enter_context(
                 running(database_url, redis_url, logs, workers=workers, **settings)
             )

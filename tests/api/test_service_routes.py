@@ -102,3 +102,12 @@ def test_documentation_needs_no_internet(client: httpx.Client, path: str) -> Non
         response = client.get(asset)
         assert response.status_code == 200, asset
         assert response.content
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/tasks/", "/metrics", "/docs", "/openapi.json"])
+def test_head_answers_as_get_does_without_the_body(client: httpx.Client, path: str) -> None:
+    response = client.head(path)
+
+    assert (response.status_code, response.content) == (200, b"")
+    assert int(response.headers["content-length"]) > 0
+    assert response.headers["content-type"] == client.get(path).headers["content-type"]
