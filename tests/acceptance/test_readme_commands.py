@@ -20,7 +20,10 @@ OTHERS = [text for text in documents.commands(ENGLISH) if not text.startswith("c
 COMPLETED_TASK, REFUSAL = (block.text for block in documents.blocks(ENGLISH, "json"))
 
 BY_HAND = "tests/acceptance/test_by_hand.py"
-# The test that runs a command, and how its words are written there.
+NEWMAN = (
+    "npx newman run TaskManager.postman_collection.json --env-var base_url=http://localhost:8000"
+)
+# The test that runs a command; its file names the command, unless NAMED_IN says otherwise.
 RUN_ELSEWHERE = {
     "make run": (
         "tests/acceptance/test_make_run.py",
@@ -34,15 +37,24 @@ RUN_ELSEWHERE = {
         BY_HAND,
         "test_flower_shows_a_task_by_its_handler_id_and_title",
     ),
+    NEWMAN: (
+        "tests/acceptance/test_postman.py",
+        "test_the_collection_runs_green_twice_on_the_same_service_and_leaves_nothing",
+    ),
     "uvicorn main:app --workers 2": (BY_HAND, "test_several_api_processes_share_a_port"),
 }
-# Where the command stands when not in the test's own file.
-NAMED_IN = {"make run": ("tests/local_run.py", '("make", "run")')}
+# Where the command stands, and how, when not in one piece in the test's own file.
+NAMED_IN = {
+    "make run": ("tests/local_run.py", '("make", "run")'),
+    NEWMAN: (
+        "tests/acceptance/test_postman.py",
+        '"run", str(COLLECTION), "--env-var", f"base_url=',
+    ),
+}
 # Commands that no test can run, with the reason.
 RUN_BY_NO_TEST = {
     "make test": "it is what runs this test",
     "make check": "the gate beside `make test`, which would do its work twice",
-    "newman run TaskManager.postman_collection.json": "needs newman, which is not a Python package",
     "docker-compose up -d": "needs Docker; the file is held to its promises without it",
     "docker-compose up -d --scale worker=3": "needs Docker, as above",
 }
