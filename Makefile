@@ -56,5 +56,5 @@ requirements: ## Compile requirements*.in to exact versions; newer ones: ARGS=--
 	done
 
 clean: ## Remove the virtual environment and all caches; the data in .data stays
-	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
