@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     time_limit_seconds: int = Field(
         default=3600,
         ge=1,
-        description="Longest time in seconds that one attempt may run; its process is then killed",
+        description="Longest time in seconds for one attempt; it is then stopped and has failed",
     )
     soft_shutdown_seconds: float = Field(
         default=5.0,

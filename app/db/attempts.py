@@ -97,9 +97,13 @@ _RENEW = (
 )
 
 
-def complete(connection: Connection, task: Task, result: Any) -> Task | None:
+def complete(
+    connection: Connection, task: Task, result: Any, note: str | None = None
+) -> Task | None:
     """Store a result and end the task as COMPLETED, unless a cancel was accepted before."""
-    return make_one(connection, _COMPLETE, p_id=task.id, p_attempt=task.attempt, p_result=result)
+    return make_one(
+        connection, _COMPLETE, p_id=task.id, p_attempt=task.attempt, p_result=result, p_note=note
+    )
 
 
 _COMPLETE = statement(
@@ -109,6 +113,7 @@ _COMPLETE = statement(
         "result": bindparam("p_result", type_=JSONB(none_as_null=True)),
         "error_info": None,
         "progress": 1.0,
+        "progress_note": bindparam("p_note"),
     },
 )
 

@@ -26,12 +26,11 @@ from app.services.lifecycle.attempts import (
     Interrupted,
     Outcome,
     Settled,
-    Stopped,
     settle,
 )
 from app.settings import Settings
 from app.worker.interruption import AttemptStopped, Run
-from app.worker.lease import LeaseKeeper
+from app.worker.lease import LeaseKeeper, outcome_of_stop
 
 # How long, and how often, a database that does not answer is asked again, in seconds. Past that
 # the message is dropped: the maintenance loop publishes it again once the database is back.
@@ -76,7 +75,7 @@ class Executor:
         task_type = registry.get(task.type)
         backoff = task_type.backoff if task_type else Backoff()
         try:
-            outcome = self._run(task, task_type, claimed_at)
+            outcome = self._run(task, task_type, backoff, claimed_at)
             settled = _patiently(
                 lambda: settle(self._database, task, outcome, backoff), "settle", task_id
             )
@@ -97,18 +96,20 @@ class Executor:
         with self._database.transaction() as connection:
             return store.claim(connection, task_id, queue, worker, self._settings.lease_seconds)
 
-    def _run(self, task: Task, task_type: TaskType | None, claimed_at: float) -> Outcome:
+    def _run(
+        self, task: Task, task_type: TaskType | None, backoff: Backoff, claimed_at: float
+    ) -> Outcome:
         """Call the handler and return how that ended."""
         if task_type is None:
             return Failed(f"This worker knows no task type {task.type!r}.", permanent=True)
         context = TaskContext(task.id, task.attempt, task.failures)
-        run = Run(task, context)
+        run = Run(task, context, backoff)
         try:
             with self._keeper.watching(run, claimed_at):
                 result = run.call(lambda: task_type.run(task.payload, context))
-            return Completed(storable_result(result))
+            return Completed(storable_result(result), context.progress_note)
         except AttemptStopped:
-            return Stopped()
+            return outcome_of_stop(run, self._settings)
         except PermanentError as error:
             return _failed(task, error, permanent=True)
         except Exception as error:

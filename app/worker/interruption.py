@@ -18,6 +18,7 @@ from enum import Enum, auto
 from types import FrameType
 from typing import TypeVar
 
+from app.domain.retry import Backoff
 from app.domain.task import Task
 from app.handlers.context import TaskContext
 
@@ -40,14 +41,18 @@ class StopReason(Enum):
     CANCELLED = auto()
     # Rescued, deleted, or not renewable in time: nothing more may be written about it.
     LOST = auto()
+    # It ran longer than an attempt may.
+    TIMED_OUT = auto()
 
 
 class Run:
     """The handler's code of one attempt, from its first line to its last."""
 
-    def __init__(self, task: Task, context: TaskContext) -> None:
+    def __init__(self, task: Task, context: TaskContext, backoff: Backoff) -> None:
         self.task = task
         self.context = context
+        # What follows a failure, should it be another thread that has to settle this attempt.
+        self.backoff = backoff
         self.stop_reason: StopReason | None = None
         self._running = True
         self._armed = False

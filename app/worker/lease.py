@@ -13,9 +13,9 @@ from contextlib import contextmanager
 
 from app.db import attempts as store
 from app.db.engine import Database
-from app.domain.retry import Backoff
 from app.errors import Unavailable
 from app.services.lifecycle import attempts
+from app.services.lifecycle.attempts import Failed, Stopped
 from app.settings import Settings
 from app.worker.interruption import Run, StopReason
 
@@ -29,6 +29,7 @@ class LeaseKeeper:
         self._database = database
         self._settings = settings
         self._run: Run | None = None
+        self._claimed_at = 0.0
         self._renewed_at = 0.0
         self._changed = threading.Condition()
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
@@ -38,7 +39,7 @@ class LeaseKeeper:
         """Keep a run's lease while the block lasts. `claimed_at` is by time.monotonic()."""
         with self._changed:
             self._run = run
-            self._renewed_at = claimed_at
+            self._claimed_at = self._renewed_at = claimed_at
             self._changed.notify()
         try:
             yield
@@ -72,10 +73,14 @@ class LeaseKeeper:
         )
 
     def _beat(self, run: Run) -> None:
-        reason = run.stop_reason or self._renew(run)
+        reason = run.stop_reason or self._renew(run) or self._time_is_up()
         if reason is not None and run.stop(reason) > self._settings.cancel_grace_seconds:
             log.warning("task %d does not stop; its process is killed", run.task.id)
             run.kill_process(lambda: self._settle_stopped(run))
+
+    def _time_is_up(self) -> StopReason | None:
+        over = time.monotonic() - self._claimed_at > self._settings.time_limit_seconds
+        return StopReason.TIMED_OUT if over else None
 
     def _renew(self, run: Run) -> StopReason | None:
         """Renew the lease; return why the run is to stop, if it is."""
@@ -108,6 +113,16 @@ class LeaseKeeper:
 
     def _settle_stopped(self, run: Run) -> None:
         try:
-            attempts.settle(self._database, run.task, attempts.Stopped(), Backoff())
+            attempts.settle(
+                self._database, run.task, outcome_of_stop(run, self._settings), run.backoff
+            )
         except Unavailable as error:
             log.error("task %d: its end is left to a rescue: %s", run.task.id, error)
+
+
+def outcome_of_stop(run: Run, settings: Settings) -> Stopped | Failed:
+    """Return how an attempt ended that was stopped: too long a run is a failure like others."""
+    if run.stop_reason is StopReason.TIMED_OUT:
+        limit = settings.time_limit_seconds
+        return Failed(f"The attempt ran longer than the {limit} s that it may.", permanent=False)
+    return Stopped()

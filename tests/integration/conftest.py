@@ -42,9 +42,9 @@ class Lab:
         with self.database.transaction() as connection:
             return tasks.insert_task(connection, new).id
 
-    def start(self, kind: str, **payload: object) -> int:
+    def start(self, kind: str, *, max_attempts: int = 1, **payload: object) -> int:
         """Add a task, publish it, and wait until its handler has begun."""
-        task_id = self.add(kind, **payload)
+        task_id = self.add(kind, max_attempts=max_attempts, **payload)
         self.publish(task_id)
         wait_for(lambda: self.ledger.words(task_id), 15, f"task {task_id} ({kind}) has begun")
         return task_id

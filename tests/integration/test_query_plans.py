@@ -60,7 +60,7 @@ REPAIRS = [
 ]
 ATTEMPTS = [
     (attempts._CLAIM, {"p_queue": "low", "p_worker": "w", "p_lease": 15}),
-    (attempts._COMPLETE, {"p_attempt": 1, "p_result": None}),
+    (attempts._COMPLETE, {"p_attempt": 1, "p_result": None, "p_note": None}),
     (attempts._RENEW, {"p_attempt": 1, "p_lease": 15, "p_progress": 0, "p_note": None}),
     (tasks._GET, {}),
 ]

@@ -178,6 +178,22 @@ def test_doubled_and_nonsensical_messages_run_nothing_twice(shared_lab: Lab) -> 
     assert shared_lab.service.log("worker").count("Dropped a message that names no task") >= 6
 
 
+@pytest.mark.parametrize("kind", ["sleep", "swallows_everything"])
+def test_an_attempt_that_takes_too_long_is_stopped_and_counts_as_a_failure(
+    own_lab: Lab, kind: str
+) -> None:
+    own_lab.service.settings |= {"TIME_LIMIT_SECONDS": "1", "CANCEL_GRACE_SECONDS": "1"}
+    own_lab.service.start_worker()
+    task_id = own_lab.start(kind, max_attempts=2, seconds=60)
+
+    done = own_lab.service.wait_until(task_id, "COMPLETED", "FAILED", seconds=15)
+
+    assert (done["status"], done["attempt"]) == ("FAILED", 2)
+    assert "longer than the 1 s" in done["error_info"]
+    assert events(own_lab, task_id).count("retry_scheduled") == 1
+    assert own_lab.ledger.words(task_id) == ["1 started", "2 started"]
+
+
 def test_a_killed_worker_loses_no_task(own_lab: Lab) -> None:
     own_lab.service.start_worker("first")
     tasks = [own_lab.start("sleep", seconds=3) for _ in range(2)]

@@ -16,9 +16,10 @@ from app.domain.task import Task
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The handler returned a result, any JSON value."""
+    """The handler returned a result, any JSON value, and said this last."""
 
     result: Any
+    progress_note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,8 @@ def _settle_as(
 ) -> Settled | None:
     """Try the transition that the outcome asks for; None when its guard refused."""
     match outcome:
-        case Completed(result):
-            return Settled.COMPLETED if store.complete(connection, task, result) else None
+        case Completed(result, note):
+            return Settled.COMPLETED if store.complete(connection, task, result, note) else None
         case Failed(error, permanent):
             if permanent or task.attempt >= task.max_attempts:
                 return Settled.FAILED if store.fail(connection, task, error) else None
