@@ -1,6 +1,8 @@
 """Task types for tests: each writes to a ledger outside the service when it starts and ends."""
 
+import asyncio
 import hashlib
+import logging
 import os
 import signal
 import socket
@@ -140,6 +142,32 @@ def gives_up(payload: Work, context: TaskContext) -> None:
 def fails_twice(payload: Work, context: TaskContext) -> None:
     if context.failures < 2:
         raise RuntimeError(f"Сбой\0 номер {context.failures + 1}\nвторая строка")
+
+
+@_kind("exits")
+def exits(payload: Work, context: TaskContext) -> None:
+    sys.exit(3)
+
+
+@_kind("is_cancelled_inside")
+def is_cancelled_inside(payload: Work, context: TaskContext) -> None:
+    raise asyncio.CancelledError
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@_kind("is_unspeakable")
+def is_unspeakable(payload: Work, context: TaskContext) -> None:
+    raise UnspeakableError
+
+
+@_kind("logs_without_end")
+def logs_without_end(payload: Work, context: TaskContext) -> None:
+    while True:
+        logging.getLogger("tests").info("a line")
 
 
 @task_type("returns_no_json")

@@ -23,7 +23,8 @@ from app.errors import BrokerUnavailable
 # The header that carries a message's place in time; maintenance compares it with the rows.
 DISPATCHED_AT = "dispatched_at"
 
-_TROUBLE = (kombu.exceptions.OperationalError, redis.exceptions.RedisError, OSError)
+# LimitExceeded, for a pool with no free connection, is a KombuError too.
+_TROUBLE = (kombu.exceptions.KombuError, redis.exceptions.RedisError, OSError)
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class Publisher:
             dispatched_at = datetime.fromisoformat(json.loads(message)["headers"][DISPATCHED_AT])
             # One without a zone could not be compared.
             return dispatched_at if dispatched_at.tzinfo else _BEGINNING
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return _BEGINNING
 
     def queue_lengths(self) -> dict[QueueName, int]:

@@ -129,6 +129,9 @@ class Database:
 
 def _translated(error: sqlalchemy.exc.DBAPIError) -> Exception:
     """Return the service's own error for a driver error, or the error itself when it is a bug."""
+    if isinstance(error.orig, psycopg2.errors.ProgramLimitExceeded):
+        # A value too large for PostgreSQL, which is an OperationalError to psycopg2.
+        return error
     unavailable = error.connection_invalidated or isinstance(
         error.orig, psycopg2.OperationalError | psycopg2.InterfaceError
     )

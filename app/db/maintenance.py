@@ -27,11 +27,11 @@ from sqlalchemy import (
 
 from app.db.attempts import seconds
 from app.db.models import TaskRow
-from app.db.transitions import make, statement
+from app.db.transitions import Moved, batch_statement, make_batch
 from app.domain import transitions
 from app.domain.priority import QUEUES_BY_URGENCY, QueueName
 from app.domain.status import WAITING, Status
-from app.domain.task import Task, TaskMessage
+from app.domain.task import TaskMessage
 
 # Any number that nothing else in this database locks will do.
 _LOCK_KEY = 7_305_021_947
@@ -48,7 +48,16 @@ def try_lead(connection: Connection) -> bool:
     A transaction's lock instead of a session's: it cannot outlive its purpose, and it works
     through a pooler (PostgreSQL's manual, "Advisory Locks").
     """
-    return bool(connection.execute(select(func.pg_try_advisory_xact_lock(_LOCK_KEY))).scalar())
+    return bool(connection.execute(_TRY_LEAD).one()[0])
+
+
+# A leader that freezes or vanishes loses the lock this soon, and another goes on.
+_LEAD_TIMEOUT = "5s"
+_TRY_LEAD = select(
+    func.pg_try_advisory_xact_lock(_LOCK_KEY),
+    # true: for this transaction only.
+    func.set_config("idle_in_transaction_session_timeout", _LEAD_TIMEOUT, True),
+)
 
 
 def undispatched(connection: Connection, limit: int) -> list[TaskMessage]:
@@ -84,9 +93,9 @@ _UNDISPATCHED = (
 )
 
 
-def mark_dispatched(connection: Connection, messages: Sequence[TaskMessage]) -> list[Task]:
+def mark_dispatched(connection: Connection, messages: Sequence[TaskMessage]) -> list[Moved]:
     """Record that these messages are in their queues, for the tasks that still wait there."""
-    return make(
+    return make_batch(
         connection,
         _MARK_DISPATCHED,
         p_ids=[message.task_id for message in messages],
@@ -114,7 +123,7 @@ _still_waiting = (
     .with_for_update(of=TaskRow, skip_locked=True)
     .cte("still_waiting")
 )
-_MARK_DISPATCHED = statement(
+_MARK_DISPATCHED = batch_statement(
     transitions.DISPATCHED,
     TaskRow.id == _still_waiting.c.id,
     values={"dispatched_at": _still_waiting.c.at},
@@ -140,14 +149,14 @@ def forget_lost_messages(
     oldest_message: datetime | None,
     patience_seconds: float,
     limit: int,
-) -> list[Task]:
+) -> list[Moved]:
     """Mark for publishing the tasks whose message is no longer in their queue.
 
     A queue is first in, first out, so that every message published before the oldest one in it
     has been taken; `oldest_message` is that one's time, or None for an empty queue. A task that
     still waits though its message was taken `patience_seconds` ago or more has lost it.
     """
-    return make(
+    return make_batch(
         connection,
         _FORGET_LOST,
         p_queue=queue.value,
@@ -157,7 +166,7 @@ def forget_lost_messages(
     )
 
 
-_FORGET_LOST = statement(
+_FORGET_LOST = batch_statement(
     transitions.MESSAGE_LOST,
     _batch(
         TaskRow.status == Status.PENDING.value,
@@ -177,9 +186,9 @@ def promote(
     to: QueueName,
     waited_seconds: float,
     limit: int,
-) -> list[Task]:
+) -> list[Moved]:
     """Move tasks that have waited this long to a more urgent queue."""
-    return make(
+    return make_batch(
         connection,
         _PROMOTE,
         p_from=[queue.value for queue in waiting_in],
@@ -189,7 +198,7 @@ def promote(
     )
 
 
-_PROMOTE = statement(
+_PROMOTE = batch_statement(
     transitions.PROMOTED,
     _batch(
         _WAITING,
@@ -202,24 +211,24 @@ _PROMOTE = statement(
 )
 
 
-def rescue_lapsed(connection: Connection, crash_limit: int, limit: int) -> list[Task]:
+def rescue_lapsed(connection: Connection, crash_limit: int, limit: int) -> list[Moved]:
     """End or requeue the tasks whose lease has run out, by the database's own clock."""
     return _rescue(connection, _RESCUE_LAPSED, crash_limit, p_limit=limit)
 
 
-def rescue_from(connection: Connection, worker: str, crash_limit: int) -> list[Task]:
+def rescue_from(connection: Connection, worker: str, crash_limit: int) -> list[Moved]:
     """End or requeue what a worker process ran that is known to be dead."""
     return _rescue(connection, _RESCUE_FROM, crash_limit, p_worker=worker, p_limit=10)
 
 
 def _rescue(
     connection: Connection, changes: tuple[Select[Any], ...], crash_limit: int, **parameters: Any
-) -> list[Task]:
+) -> list[Moved]:
     cancelled, failed, requeued = changes
     return [
-        *make(connection, cancelled, **parameters),
-        *make(connection, failed, p_crash_limit=crash_limit, **parameters),
-        *make(connection, requeued, p_crash_limit=crash_limit, **parameters),
+        *make_batch(connection, cancelled, **parameters),
+        *make_batch(connection, failed, p_crash_limit=crash_limit, **parameters),
+        *make_batch(connection, requeued, p_crash_limit=crash_limit, **parameters),
     ]
 
 
@@ -231,12 +240,12 @@ def _rescue_statements(gone: ColumnElement[bool]) -> tuple[Select[Any], ...]:
     order = TaskRow.lease_expires_at
     crash = func.format("attempt %s ended with its worker %s", TaskRow.attempt, TaskRow.worker)
     return (
-        statement(
+        batch_statement(
             transitions.RESCUE_CANCELLED,
             _batch(running, cancelled, order_by=order),
             detail="its worker was gone",
         ),
-        statement(
+        batch_statement(
             transitions.CRASH_LIMIT_REACHED,
             _batch(running, ~cancelled, worn_out, order_by=order),
             values={
@@ -249,7 +258,7 @@ def _rescue_statements(gone: ColumnElement[bool]) -> tuple[Select[Any], ...]:
                 ),
             },
         ),
-        statement(
+        batch_statement(
             transitions.RESCUED,
             _batch(running, ~cancelled, ~worn_out, order_by=order),
             values={

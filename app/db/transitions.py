@@ -6,7 +6,7 @@ guard refused, and somebody else's transition won.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import (
@@ -39,11 +39,13 @@ def statement(
     *where: ColumnElement[bool],
     values: Mapping[str, Any] | None = None,
     detail: Any = None,
+    returning: Sequence[Any] = TASK_COLUMNS,
 ) -> Select[Any]:
     """Return the statement that makes a transition.
 
     `where` narrows the rows beyond the guard, `values` are further columns to set, and `detail` is
-    the text of the timeline's line. A fenced transition takes the parameters p_id and p_attempt.
+    the text of the timeline's line. It returns whole tasks unless told otherwise. A fenced
+    transition takes the parameters p_id and p_attempt.
     """
     guard = [TaskRow.status.in_(sorted(transition.sources)), *where]
     if transition.fenced:
@@ -58,7 +60,7 @@ def statement(
             changes["completed_at"] = func.now()
     changes |= values or {}
 
-    moved = update(TaskRow).where(*guard).values(**changes).returning(*TASK_COLUMNS).cte("moved")
+    moved = update(TaskRow).where(*guard).values(**changes).returning(*returning).cte("moved")
     logged = (
         insert(TaskEventRow)
         .from_select(
@@ -76,9 +78,33 @@ def statement(
     return select(moved).add_cte(logged)
 
 
-def make(connection: Connection, change: Select[Any], /, **parameters: Any) -> list[Task]:
-    """Run a transition's statement and return the tasks that it moved, as they are now."""
-    return [task_from(row) for row in connection.execute(change, parameters)]
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a batch says of a task that it moved; its texts, which may be large, stay behind."""
+
+    id: int
+    status: Status
+    attempt: int
+    worker: str | None
+
+
+def batch_statement(
+    transition: Transition,
+    *where: ColumnElement[bool],
+    values: Mapping[str, Any] | None = None,
+    detail: Any = None,
+) -> Select[Any]:
+    """Return the statement that makes a transition of many tasks, for `make_batch`."""
+    columns = [getattr(TaskRow, field.name) for field in fields(Moved)]
+    return statement(transition, *where, values=values, detail=detail, returning=columns)
+
+
+def make_batch(connection: Connection, change: Select[Any], /, **parameters: Any) -> list[Moved]:
+    """Run a batch's statement and return what it moved."""
+    return [
+        Moved(row.id, Status(row.status), row.attempt, row.worker)
+        for row in connection.execute(change, parameters)
+    ]
 
 
 def make_one(connection: Connection, change: Select[Any], /, **parameters: Any) -> Task | None:

@@ -5,6 +5,7 @@ place where that can be changed.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from celery.worker import state
@@ -16,6 +17,23 @@ _FIRST_PAUSE, _LONGER_BY, _LONGEST_PAUSE = 0.5, 0.5, 2.0
 log = logging.getLogger(__name__)
 
 
+def _surviving(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Return Celery's event loop, which an unreadable message ends like a lost connection.
+
+    kombu parses what it takes from Redis outside of anything that catches the error, so that one
+    message that is no JSON would end the worker. By then it is out of the queue.
+    """
+
+    def run(*args: Any) -> Any:
+        try:
+            return loop(*args)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            log.exception("Dropped a message that cannot be read; connecting to Redis anew")
+            raise ConnectionResetError("a message could not be read") from error
+
+    return run
+
+
 class PatientConsumer(Consumer):
     """Tries to reach the broker every two seconds at least, without end."""
 
@@ -23,6 +41,7 @@ class PatientConsumer(Consumer):
         # Workers need to know nothing of each other, since what they share is in PostgreSQL. To
         # ask around at the start (mingle) takes a second, and a worker told to stop in it crashes.
         super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
+        self.loop: Callable[..., Any] = _surviving(self.loop)
 
     def ensure_connected(self, conn: Any) -> Any:
         """Return the connection once it stands; a shutdown asked for meanwhile still happens."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from app.db import attempts as store
+from app.db import tasks
 from app.db.engine import Database
 from app.domain.priority import QueueName
 from app.domain.result import storable_result
 from app.domain.retry import Backoff
+from app.domain.status import Status
 from app.domain.task import Task
 from app.domain.text import one_line
 from app.errors import Unavailable
@@ -55,10 +57,17 @@ class Execution:
 class Executor:
     """Runs attempts in this process, one after another."""
 
-    def __init__(self, database: Database, keeper: LeaseKeeper, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keeper: LeaseKeeper,
+        settings: Settings,
+        is_shutting_down: Callable[[], bool],
+    ) -> None:
         self._database = database
         self._keeper = keeper
         self._settings = settings
+        self._is_shutting_down = is_shutting_down
 
     def execute(self, task_id: int, queue: QueueName, worker: str) -> Execution | None:
         """Run the task's next attempt, or return None when there is nothing to run.
@@ -66,23 +75,29 @@ class Executor:
         Raises:
             SystemExit: the worker shuts down; the attempt has been handed back.
         """
+        try:
+            claim = _patiently(lambda: self._claim(task_id, queue, worker), "claim", task_id)
+            if claim is None:
+                log.info("task %d: nothing to run for its message in queue %s", task_id, queue)
+                return None
+            return self._attempt(*claim)
+        except SystemExit:
+            self._hand_back(task_id, worker)
+            raise
+
+    def _claim(self, task_id: int, queue: QueueName, worker: str) -> tuple[Task, float] | None:
+        """Claim a task; return it with the time, by time.monotonic(), from which its lease runs."""
         claimed_at = time.monotonic()
-        task = _patiently(lambda: self._claim(task_id, queue, worker), "claim", task_id)
-        if task is None:
-            log.info("task %d: nothing to run for its message in queue %s", task_id, queue)
-            return None
+        with self._database.transaction() as connection:
+            task = store.claim(connection, task_id, queue, worker, self._settings.lease_seconds)
+        return (task, claimed_at) if task else None
+
+    def _attempt(self, task: Task, claimed_at: float) -> Execution:
         log.info("task %d: attempt %d of %s begins", task.id, task.attempt, task.type)
         task_type = registry.get(task.type)
         backoff = task_type.backoff if task_type else Backoff()
-        try:
-            outcome = self._run(task, task_type, backoff, claimed_at)
-            settled = _patiently(
-                lambda: settle(self._database, task, outcome, backoff), "settle", task_id
-            )
-        except SystemExit:
-            self._hand_back(task)
-            raise
-        settled = settled or Settled.LOST
+        outcome = self._run(task, task_type, backoff, claimed_at)
+        settled = self._settle(task, outcome, backoff)
         log.info(
             "task %d: attempt %d ends after %.3f s: %s",
             task.id,
@@ -91,10 +106,6 @@ class Executor:
             settled.name,
         )
         return Execution(task, outcome, settled)
-
-    def _claim(self, task_id: int, queue: QueueName, worker: str) -> Task | None:
-        with self._database.transaction() as connection:
-            return store.claim(connection, task_id, queue, worker, self._settings.lease_seconds)
 
     def _run(
         self, task: Task, task_type: TaskType | None, backoff: Backoff, claimed_at: float
@@ -110,25 +121,50 @@ class Executor:
             return Completed(storable_result(result), context.progress_note)
         except AttemptStopped:
             return outcome_of_stop(run, self._settings)
-        except PermanentError as error:
-            return _failed(task, error, permanent=True)
-        except Exception as error:
-            return _failed(task, error, permanent=False)
+        except BaseException as error:
+            # Whatever the handler raises is its failure, a sys.exit() and an interrupt of its own
+            # included; but not what the end of this process made it raise.
+            if self._is_shutting_down():
+                raise SystemExit from error
+            return _failed(task, error)
 
-    def _hand_back(self, task: Task) -> None:
-        """Put the task back in line, if it is still this attempt's. There is time for one try."""
+    def _settle(self, task: Task, outcome: Outcome, backoff: Backoff) -> Settled:
+        def write(ending: Outcome) -> Settled:
+            settled = _patiently(
+                lambda: settle(self._database, task, ending, backoff), "settle", task.id
+            )
+            return settled or Settled.LOST
+
         try:
+            return write(outcome)
+        except Exception as error:
+            # Not one of the database being away: it refuses this very outcome.
+            log.exception("task %d: its outcome cannot be stored", task.id)
+            reason = one_line(f"The outcome could not be stored: {error}", _ERROR_LIMIT)
+            return write(Failed(reason, permanent=True))
+
+    def _hand_back(self, task_id: int, worker: str) -> None:
+        """Put the task back in line, if this process has it. There is time for one try."""
+        try:
+            with self._database.transaction() as connection:
+                task = tasks.get(connection, task_id)
+            if task is None or (task.status, task.worker) != (Status.IN_PROGRESS, worker):
+                return
             settled = settle(self._database, task, Interrupted(), Backoff())
             log.info("task %d: the worker shuts down: %s", task.id, settled.name)
         except Unavailable as error:
-            log.error("task %d: could not be handed back, a rescue will: %s", task.id, error)
+            log.error("task %d: could not be handed back, a rescue will: %s", task_id, error)
 
 
-def _failed(task: Task, error: Exception, *, permanent: bool) -> Failed:
+def _failed(task: Task, error: BaseException) -> Failed:
     log.warning("task %d: attempt %d failed", task.id, task.attempt, exc_info=error)
-    text = str(error)
     name = type(error).__name__
-    return Failed(one_line(f"{name}: {text}" if text else name, _ERROR_LIMIT), permanent)
+    try:
+        text = f"{name}: {error}" if str(error) else name
+    except Exception:
+        # Even an exception's own text may raise.
+        text = name
+    return Failed(one_line(text, _ERROR_LIMIT), permanent=isinstance(error, PermanentError))
 
 
 def _patiently(step: Callable[[], T], name: str, task_id: int) -> T | None:

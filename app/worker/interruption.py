@@ -28,6 +28,14 @@ _SIGNAL = signal.SIGUSR2
 # have been swallowed, and a second one too soon would disturb the handler's own cleaning up.
 _AGAIN_AFTER_SECONDS = 1.0
 
+# Signals in one go, and the seconds between them.
+_WAKE_TRIES, _WAKE_SECONDS = 20, 0.02
+# Where an exception could leave a lock taken for ever that the whole process shares: between some
+# lock's acquisition and the `try` that gives it back, as logging does it, and in an import.
+_DELICATE_FUNCTIONS = {"__enter__", "__exit__", "acquire", "release"}
+_DELICATE_LOGGING = {"handle", "isEnabledFor", "_acquireLock", "_releaseLock"}
+_IMPORT = "importlib._bootstrap"
+
 T = TypeVar("T")
 
 
@@ -93,16 +101,23 @@ class Run:
 
         To be called again until the run is over: it interrupts once more each second.
         """
-        with self._lock:
-            now = time.monotonic()
-            if self.stop_reason is None:
-                self.stop_reason = reason
-                self._stop_since = now
-            if self._running and now - self._interrupted_at >= _AGAIN_AFTER_SECONDS:
-                self._interrupted_at = now
-                self._armed = True
-                signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
-            return now - self._stop_since
+        now = time.monotonic()
+        if self.stop_reason is None:
+            self.stop_reason = reason
+            self._stop_since = now
+        if now - self._interrupted_at >= _AGAIN_AFTER_SECONDS:
+            self._interrupted_at = now
+            self._armed = True
+        self._wake()
+        return now - self._stop_since
+
+    def _wake(self) -> None:
+        """Send the signal until the main thread has raised, which it puts off in delicate code."""
+        for _ in range(_WAKE_TRIES):
+            if not (self._armed and self._running):
+                return
+            signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
+            time.sleep(_WAKE_SECONDS)
 
     def kill_process(self, last_words: Callable[[], None]) -> None:
         """End this whole process if the handler still runs; the worker starts another.
@@ -131,8 +146,23 @@ _current: Run | None = None
 
 
 def _on_signal(signal_number: int, frame: FrameType | None) -> None:
-    if _current is not None and _current.is_to_raise():
+    if _current is not None and not _is_delicate(frame) and _current.is_to_raise():
         raise AttemptStopped
+
+
+def _is_delicate(frame: FrameType | None) -> bool:
+    if frame is None:
+        return False
+    function = frame.f_code.co_name
+    if function in _DELICATE_FUNCTIONS:
+        return True
+    if function in _DELICATE_LOGGING and frame.f_globals.get("__name__") == "logging":
+        return True
+    while frame is not None:
+        if frame.f_globals.get("__name__") == _IMPORT:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def install() -> None:

@@ -10,14 +10,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import assert_never
 
 from app.db import attempts as store
 from app.db.engine import Database
 from app.errors import Unavailable
 from app.services.lifecycle import attempts
-from app.services.lifecycle.attempts import Failed, Stopped
+from app.services.lifecycle.attempts import Failed, Interrupted, Stopped
 from app.settings import Settings
 from app.worker.interruption import Run, StopReason
+
+# The part of a lease after which waiting for a renewal ends, so that there is time to stop.
+_LATEST_RENEWAL = 0.7
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +77,18 @@ class LeaseKeeper:
         )
 
     def _beat(self, run: Run) -> None:
-        reason = run.stop_reason or self._renew(run) or self._time_is_up()
-        if reason is not None and run.stop(reason) > self._settings.cancel_grace_seconds:
+        # Renewed while it is being stopped too: a handler that is slow to stop still runs.
+        heard = None if run.stop_reason is StopReason.LOST else self._renew(run)
+        reason = run.stop_reason or heard or self._time_is_up()
+        if reason is not None and run.stop(reason) > self._grace_seconds(reason):
             log.warning("task %d does not stop; its process is killed", run.task.id)
             run.kill_process(lambda: self._settle_stopped(run))
+
+    def _grace_seconds(self, reason: StopReason) -> float:
+        """Return how long a run may take to stop; with the lease lost, no longer than that ran."""
+        grace = self._settings.cancel_grace_seconds
+        rest_of_lease = (1 - _LATEST_RENEWAL) * self._settings.lease_seconds
+        return min(grace, rest_of_lease) if reason is StopReason.LOST else grace
 
     def _time_is_up(self) -> StopReason | None:
         over = time.monotonic() - self._claimed_at > self._settings.time_limit_seconds
@@ -92,7 +104,8 @@ class LeaseKeeper:
                 run, context.progress_fraction, context.progress_note
             )
         except Unavailable as error:
-            if time.monotonic() - self._renewed_at < self._latest_renewal:
+            silent = time.monotonic() - self._renewed_at
+            if silent < _LATEST_RENEWAL * self._settings.lease_seconds:
                 return None
             log.error("task %d: its lease could not be renewed: %s", run.task.id, error)
             return StopReason.LOST
@@ -106,11 +119,6 @@ class LeaseKeeper:
         with self._database.transaction() as connection:
             return store.renew(connection, run.task, self._settings.lease_seconds, progress, note)
 
-    @property
-    def _latest_renewal(self) -> float:
-        """Seconds after a renewal at which waiting for the next one ends, short of the lease."""
-        return self._settings.lease_seconds * 0.8
-
     def _settle_stopped(self, run: Run) -> None:
         try:
             attempts.settle(
@@ -120,9 +128,18 @@ class LeaseKeeper:
             log.error("task %d: its end is left to a rescue: %s", run.task.id, error)
 
 
-def outcome_of_stop(run: Run, settings: Settings) -> Stopped | Failed:
-    """Return how an attempt ended that was stopped: too long a run is a failure like others."""
-    if run.stop_reason is StopReason.TIMED_OUT:
-        limit = settings.time_limit_seconds
-        return Failed(f"The attempt ran longer than the {limit} s that it may.", permanent=False)
-    return Stopped()
+def outcome_of_stop(run: Run, settings: Settings) -> Stopped | Failed | Interrupted:
+    """Return how an attempt ended that was stopped."""
+    match run.stop_reason:
+        case StopReason.TIMED_OUT:
+            limit = settings.time_limit_seconds
+            reason = f"The attempt ran longer than the {limit} s that it may."
+            return Failed(reason, permanent=False)
+        case StopReason.LOST:
+            # If it still is this attempt's after all, because the database was away for everybody,
+            # nothing has crashed and the task is simply handed back.
+            return Interrupted()
+        case StopReason.CANCELLED | None:
+            return Stopped()
+        case _:
+            assert_never(run.stop_reason)

@@ -5,9 +5,11 @@ What it tells is for Flower and Celery's events only; the truth is in PostgreSQL
 
 import logging
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, assert_never
 
+import billiard.common
 from celery import Celery
 from celery.exceptions import Ignore, Retry, Terminated
 
@@ -22,6 +24,8 @@ from app.worker.lease import LeaseKeeper
 
 # The largest id that the task table can hold.
 _LARGEST_ID = 2**63 - 1
+# Says whether this process was told to end; newer than the type stubs of billiard.
+_SHUTTING_DOWN = "terminate_handler_fired"
 
 log = logging.getLogger(__name__)
 
@@ -104,4 +108,5 @@ def _executor(pid: int) -> Executor:
     )
     interruption.install()
     database = Database(settings, pool_size=1, application_name="task-manager worker")
-    return Executor(database, keeper, settings)
+    is_shutting_down: Callable[[], bool] = getattr(billiard.common, _SHUTTING_DOWN)
+    return Executor(database, keeper, settings, is_shutting_down)

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+import redis
 from sqlalchemy import text
 
 from tests.integration.conftest import Lab
@@ -93,6 +94,41 @@ def test_a_task_of_an_unknown_type_fails_with_a_reason(shared_lab: Lab) -> None:
     done = shared_lab.service.wait_until(task_id, "COMPLETED", "FAILED")
     assert done["status"] == "FAILED"
     assert "nobody_knows" in done["error_info"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("exits", "SystemExit: 3"),
+        ("is_cancelled_inside", "CancelledError"),
+        ("is_unspeakable", "UnspeakableError"),
+    ],
+)
+def test_whatever_a_handler_raises_is_its_failure(shared_lab: Lab, kind: str, reason: str) -> None:
+    task_id = shared_lab.add(kind)
+    done = shared_lab.service.wait_until(task_id, "COMPLETED", "FAILED")
+    assert (done["status"], done["attempt"], done["error_info"]) == ("FAILED", 1, reason)
+
+
+def test_cancels_in_the_midst_of_logging_leave_the_process_able_to_cancel(shared_lab: Lab) -> None:
+    for _ in range(6):
+        task_id = shared_lab.start("logs_without_end")
+        assert cancel(shared_lab, task_id) == 202
+        done = shared_lab.service.wait_until(task_id, "CANCELLED", seconds=5)
+        assert done["attempt"] == 1
+
+
+@pytest.mark.parametrize("message", ["not json", "[]", "7", "{}", '{"body": 1}', "[" * 100_000])
+def test_a_message_that_cannot_be_read_is_dropped_and_the_worker_goes_on(
+    shared_lab: Lab, message: str
+) -> None:
+    neighbour = shared_lab.start("sleep", seconds=1)
+    with redis.Redis.from_url(shared_lab.service.redis_url, socket_timeout=5) as client:
+        client.lpush("high", message)
+
+    after = shared_lab.add("sleep")
+    assert shared_lab.service.wait_until(after, "COMPLETED", seconds=10)["attempt"] == 1
+    assert shared_lab.service.wait_until(neighbour, "COMPLETED")["attempt"] == 1
 
 
 @pytest.mark.parametrize("kind", INTERRUPTIBLE)

@@ -5,12 +5,14 @@ is a transaction of its own and safe to repeat, so that a round may end anywhere
 """
 
 import logging
+import time
+from collections.abc import Iterator
 
 from app.broker.publisher import Publisher
 from app.db import maintenance as store
 from app.db.engine import Database
+from app.db.transitions import Moved
 from app.domain.priority import QUEUES_BY_URGENCY, QueueName
-from app.domain.task import Task
 from app.errors import BrokerUnavailable
 from app.services.lifecycle.dispatch import dispatch
 from app.settings import Settings
@@ -19,8 +21,9 @@ log = logging.getLogger(__name__)
 
 # Rows in one statement: enough for thousands a second, little enough to be over at once.
 _BATCH = 500
-# Batches in one step of a round, so that no step keeps the others waiting for long.
-_BATCHES = 20
+# Seconds after which a step of a round leaves the rest to the next round, so that neither the other
+# steps nor the worker's own sign of life wait for long.
+_STEP_SECONDS = 0.5
 
 
 def run_round(database: Database, publisher: Publisher, settings: Settings) -> bool:
@@ -42,9 +45,17 @@ def run_round(database: Database, publisher: Publisher, settings: Settings) -> b
         return True
 
 
+def _batches() -> Iterator[None]:
+    """Yield once for each batch that there is time for, at least once."""
+    deadline = time.monotonic() + _STEP_SECONDS
+    yield
+    while time.monotonic() < deadline:
+        yield
+
+
 def rescue_lapsed(database: Database, settings: Settings) -> None:
     """Bring back the tasks whose worker has not renewed their lease in time."""
-    for _ in range(_BATCHES):
+    for _ in _batches():
         with database.transaction() as connection:
             rescued = store.rescue_lapsed(connection, settings.crash_limit, _BATCH)
         _log_rescued(rescued)
@@ -58,7 +69,7 @@ def rescue_from(database: Database, worker: str, settings: Settings) -> None:
         _log_rescued(store.rescue_from(connection, worker, settings.crash_limit))
 
 
-def _log_rescued(tasks: list[Task]) -> None:
+def _log_rescued(tasks: list[Moved]) -> None:
     for task in tasks:
         log.warning(
             "task %d: attempt %d ended with its worker %s; it is %s now",
@@ -91,7 +102,7 @@ def find_lost_messages(database: Database, publisher: Publisher, settings: Setti
     """
     for queue in QUEUES_BY_URGENCY:
         oldest = publisher.oldest_message_at(queue)
-        for _ in range(_BATCHES):
+        for _ in _batches():
             with database.transaction() as connection:
                 lost = store.forget_lost_messages(
                     connection, queue, oldest, settings.redispatch_after_seconds, _BATCH
@@ -104,7 +115,7 @@ def find_lost_messages(database: Database, publisher: Publisher, settings: Setti
 
 def dispatch_due(database: Database, publisher: Publisher) -> None:
     """Publish what is due and in no queue: retries, and what its own API process could not."""
-    for _ in range(_BATCHES):
+    for _ in _batches():
         with database.transaction() as connection:
             messages = store.undispatched(connection, _BATCH)
         if not messages:
