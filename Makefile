@@ -29,13 +29,14 @@ test: ## Run all tests; some only: make test ARGS="tests/unit -k cancel"
 	$(call install,$(FOR_ALL))
 	@exec $(VENV) -m pytest $(ARGS)
 
-check: ## Check format, lint, types, imports and migrations
+check: ## Check format, lint, types, imports, migrations and documents
 	$(call install,$(FOR_ALL))
 	$(VENV) -m ruff format --check .
 	$(VENV) -m ruff check .
 	$(VENV) -m mypy
 	$(VENV) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
 	$(VENV) -m app.local.scratch sh -ec '$(VENV) -m alembic upgrade head; $(VENV) -m alembic check'
+	$(VENV) -m pytest -q tests/unit/test_readme.py
 
 fix: ## Correct what can be corrected by itself: format and simple lint
 	$(call install,$(FOR_ALL))
