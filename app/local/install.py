@@ -108,6 +108,10 @@ def main(names: list[str]) -> int:
     except LocalRunError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        # Another user's checkout or environment, or a disk that is full.
+        print(f"Error: .venv cannot be used or made: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

@@ -125,3 +125,17 @@ def test_a_python_without_venv_is_explained(
     assert "on Debian and Ubuntu: apt install python3." in capsys.readouterr().err
     with pytest.raises(LocalRunError):
         install.install(RUN)
+
+
+def test_an_environment_that_may_not_be_read_is_one_line(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(names: object) -> None:
+        raise PermissionError(13, "Permission denied", ".venv/bin/python")
+
+    monkeypatch.setattr(install, "install", refuse)
+
+    assert install.main(["requirements.txt"]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("Error: .venv cannot be used or made:")
+    assert printed.count("\n") == 1
