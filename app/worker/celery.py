@@ -17,7 +17,7 @@ if _REMAP not in os.environ:
     if Path(sys.argv[0]).name in _COMMAND_LINES and "worker" in sys.argv:
         # Celery's command line has read the variable before it comes here, into constants of
         # several modules. Only a new start of the same command, in the same process, makes all of
-        # them agree. The container image and the local run set the variable and save that.
+        # them agree. The container image sets the variable, which saves that.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own
 # Flower may show, not steer: a task revoked there would still be PENDING in the database.
 os.environ.setdefault("FLOWER_READ_ONLY", "True")
