@@ -17,6 +17,7 @@ from app.domain.task import NewTask, Task, TaskMessage
 from app.services.lifecycle import maintenance
 from app.services.lifecycle.dispatch import dispatch
 from app.settings import Settings
+from tests.support import wait_for
 
 
 @pytest.fixture
@@ -192,6 +193,37 @@ def test_only_one_round_runs_at_a_time(
         guard.execute(text(f"SELECT pg_advisory_xact_lock({maintenance.store._LOCK_KEY})"))
         assert not maintenance.run_round(database, publisher, settings)
     assert maintenance.run_round(database, publisher, settings)
+
+
+def test_a_leader_that_falls_silent_is_followed_by_another(
+    database: Database, publisher: Publisher, settings: Settings
+) -> None:
+    with database.engine.connect() as silent:
+        assert maintenance.store.try_lead(silent)
+        assert not maintenance.run_round(database, publisher, settings)
+
+        # Nothing is said on its connection from here on, as by a process that is frozen.
+        wait_for(
+            lambda: maintenance.run_round(database, publisher, settings), 8, "another one leads"
+        )
+        silent.invalidate()
+
+
+def test_a_batch_leaves_the_texts_of_its_tasks_in_the_database(
+    database: Database, publisher: Publisher
+) -> None:
+    task = add(database)
+    message = TaskMessage(task.id, task.queue, task.type, task.title, task.created_at)
+
+    with database.transaction() as connection:
+        change = maintenance.store._MARK_DISPATCHED
+        parameters = {"p_ids": [task.id], "p_queues": ["medium"], "p_times": [task.created_at]}
+        rows = connection.execute(change, parameters).mappings().all()
+        connection.rollback()
+
+    assert [set(row) for row in rows] == [{"id", "status", "attempt", "worker"}]
+    assert dispatch(database, publisher, [message]) == 1
+    assert read(database, task.id).status is Status.PENDING
 
 
 def test_a_broker_that_is_away_leaves_tasks_where_they_are_found(
