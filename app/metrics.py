@@ -24,3 +24,7 @@ QUEUE_MESSAGES = Gauge(
     ["queue"],
 )
 WORKERS_ALIVE = Gauge("task_manager_workers_alive", "Workers that have reported of late")
+OLDEST_WAITING_SECONDS = Gauge(
+    "task_manager_oldest_waiting_seconds",
+    "How long ago the task became due that has waited longest, 0 when none waits",
+)

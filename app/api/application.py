@@ -80,7 +80,7 @@ def _open(settings: Settings) -> Resources:
     health = Health(
         Database(
             settings,
-            pool_size=2,
+            pool_size=Health.CONNECTIONS,
             application_name="task-manager health",
             timeout_seconds=settings.health_timeout_seconds,
         ),

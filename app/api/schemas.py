@@ -184,18 +184,34 @@ class CheckOut(BaseModel):
     """The state of one part of the service."""
 
     ok: bool
-    milliseconds: float
+    milliseconds: float = Field(description="How long it took to say so")
     detail: str
+
+
+class OldestWaitingOut(CheckOut):
+    """The task that has waited longest among those that are due; not ok only while unknown."""
+
+    task_id: int | None = Field(description="The task, or null when none waits")
+    seconds: float | None = Field(description="How long ago it became due")
+
+
+class ChecksOut(BaseModel):
+    """The state of each part."""
+
+    database: CheckOut
+    broker: CheckOut
+    workers: CheckOut
+    oldest_waiting: OldestWaitingOut
 
 
 class HealthOut(BaseModel):
     """The state of the service."""
 
     status: str
-    checks: dict[str, CheckOut]
+    checks: ChecksOut
 
 
 class HealthProblem(Problem):
     """A service that cannot do its work now, and why."""
 
-    checks: dict[str, CheckOut]
+    checks: ChecksOut

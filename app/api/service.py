@@ -39,10 +39,19 @@ async def root() -> dict[str, Any]:
     responses=health_problem(),
 )
 async def health(request: Request, resources: Service) -> Response:
-    """Ask the database, the broker and the workers, each with a bounded wait."""
+    """Ask the database, the broker and the workers, each with a bounded wait.
+
+    `oldest_waiting` tells which task has waited longest among those that are due. However long
+    that is, it is no fault of its own.
+    """
     checks = await resources.health.check()
     states = {
-        name: {"ok": check.ok, "milliseconds": check.milliseconds, "detail": check.detail}
+        name: {
+            "ok": check.ok,
+            "milliseconds": check.milliseconds,
+            "detail": check.detail,
+            **check.facts,
+        }
         for name, check in checks.items()
     }
     away = [name for name, check in checks.items() if not check.ok]

@@ -4,7 +4,7 @@ import logging
 
 from app import metrics
 from app.broker.publisher import Publisher
-from app.db import tasks, workers
+from app.db import tasks, waiting, workers
 from app.db.engine import Database
 from app.domain.priority import QueueName
 from app.domain.status import Status
@@ -20,15 +20,17 @@ def refresh_gauges(database: Database, publisher: Publisher) -> None:
         with database.transaction() as connection:
             counts = tasks.counts_of_unfinished(connection)
             alive: float = workers.count_alive(connection, WORKER_SILENCE_SECONDS)
+            oldest = waiting.oldest_waiting(connection)
         unknown = 0.0
     except Unavailable as error:
         log.warning("The task gauges are not up to date: %s", error)
-        counts, alive, unknown = {}, float("nan"), float("nan")
+        counts, alive, oldest, unknown = {}, float("nan"), None, float("nan")
     for status in (Status.NEW, Status.PENDING, Status.IN_PROGRESS):
         for queue in QueueName:
             value = counts.get((status, queue), unknown)
             metrics.TASKS_UNFINISHED.labels(status, queue).set(value)
     metrics.WORKERS_ALIVE.set(alive)
+    metrics.OLDEST_WAITING_SECONDS.set(oldest.seconds if oldest else unknown)
     try:
         lengths: dict[QueueName, float] = {**publisher.queue_lengths()}
     except Unavailable as error:

@@ -143,7 +143,7 @@ def named(service: Service, answer: curl.Answer) -> None:
 
 def healthy(service: Service, answer: curl.Answer) -> None:
     assert answer.status == 200
-    assert set(answer.json()["checks"]) == {"database", "broker", "workers"}
+    assert set(answer.json()["checks"]) == {"database", "broker", "workers", "oldest_waiting"}
 
 
 def live(service: Service, answer: curl.Answer) -> None:

@@ -18,6 +18,9 @@ from tests.support import free_port
 BOUND_SECONDS = 8.0
 HEALTH_BOUND_SECONDS = 4.0
 
+# The parts of /health that the database is asked about.
+NEED_THE_DATABASE = ("database", "workers", "oldest_waiting")
+
 REQUESTS = [
     ("POST", "/tasks/", {"title": "a"}),
     ("POST", "/tasks/broken", {"title": "a"}),
@@ -72,7 +75,7 @@ def test_a_database_that_refuses_is_unavailable(new_service: Service, client: ht
     new_service.start_api()
 
     assert_unavailable(client)
-    assert_away(client, "database", "workers")
+    assert_away(client, *NEED_THE_DATABASE)
     assert "secret" not in client.get("/tasks/").text
     # The log says why, in words; a stack trace for each request would bury them.
     assert "Traceback" not in new_service.log("api")
@@ -86,7 +89,7 @@ def test_a_database_that_says_nothing_is_unavailable_in_time(
     new_service.start_api()
 
     assert_unavailable(client)
-    assert_away(client, "database", "workers")
+    assert_away(client, *NEED_THE_DATABASE)
 
 
 def test_a_database_without_the_schema_says_how_to_get_it(
@@ -96,7 +99,7 @@ def test_a_database_without_the_schema_says_how_to_get_it(
         new_service.database_url = url
         new_service.start_api()
         assert_unavailable(client, "alembic upgrade head")
-        assert_away(client, "database", "workers")
+        assert_away(client, *NEED_THE_DATABASE)
         assert "alembic upgrade head" in new_service.log("api")
 
         servers.migrate(url)
@@ -116,7 +119,11 @@ def test_metrics_stay_readable_without_the_database(
 
     assert response.status_code == 200
     families = {family.name: family for family in text_string_to_metric_families(response.text)}
-    for name in ("task_manager_workers_alive", "task_manager_tasks_unfinished"):
+    for name in (
+        "task_manager_workers_alive",
+        "task_manager_tasks_unfinished",
+        "task_manager_oldest_waiting_seconds",
+    ):
         assert all(math.isnan(sample.value) for sample in families[name].samples)
     queues = families["task_manager_queue_messages"].samples
     assert [sample.value for sample in queues] == [0, 0, 0]

@@ -1,8 +1,10 @@
 """The routes about the service: root, health, metrics, documentation."""
 
 import re
+from typing import Any
 
 import httpx
+import psycopg2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -25,6 +27,19 @@ def labels(**values: str) -> frozenset[tuple[str, str]]:
     return frozenset(values.items())
 
 
+OLDEST_WAITING = ("task_manager_oldest_waiting_seconds", labels())
+
+
+def change(service: Service, sql: str) -> None:
+    """Bring tasks into a state that the service would need hours for."""
+    connection = psycopg2.connect(service.database_url)
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(sql)
+    finally:
+        connection.close()
+
+
 def test_the_root_leads_everywhere(client: httpx.Client) -> None:
     body = client.get("/").json()
 
@@ -41,11 +56,50 @@ def test_health_names_every_part(client: httpx.Client) -> None:
     assert response.status_code == 200
     body = response.json()
     assert body["status"] == "ok"
-    assert set(body["checks"]) == {"database", "broker", "workers"}
-    for check in body["checks"].values():
+    assert set(body["checks"]) == {"database", "broker", "workers", "oldest_waiting"}
+    for name, check in body["checks"].items():
         assert check["ok"] is True
         assert check["detail"]
         assert 0 <= check["milliseconds"] < 1000
+        told = {"task_id", "seconds"} if name == "oldest_waiting" else set()
+        assert set(check) == {"ok", "milliseconds", "detail"} | told
+
+
+def test_health_and_metrics_tell_what_has_waited_longest(new_service: Service) -> None:
+    new_service.start_api()
+
+    def told(client: httpx.Client) -> dict[str, Any]:
+        answer = client.get("/health").json()
+        # It is told beside what is wrong, and is nothing wrong itself.
+        assert answer["status"] == 503
+        assert "oldest_waiting" not in answer["detail"]
+        return answer["checks"]["oldest_waiting"]
+
+    with new_service.client() as client:
+        nothing = told(client)
+        assert (nothing["ok"], nothing["task_id"], nothing["seconds"]) == (True, None, None)
+        assert nothing["detail"] == "no task waits"
+        assert samples(client)[OLDEST_WAITING] == 0
+
+        waits, runs, later = (new_service.create(priority=p)["id"] for p in ("LOW", "HIGH", "HIGH"))
+        waits_less = new_service.create(priority="HIGH")["id"]
+        change(
+            new_service,
+            f"UPDATE tasks SET run_at = now() - interval '300 s' WHERE id = {waits_less};"
+            f"UPDATE tasks SET run_at = now() - interval '400.5 s' WHERE id = {waits};"
+            f"UPDATE tasks SET run_at = now() + interval '1 h', created_at = now() - interval '1 h'"
+            f" WHERE id = {later};"
+            "UPDATE tasks SET run_at = now() - interval '1 h', status = 'IN_PROGRESS', attempt = 1,"
+            " started_at = now(), worker = 'w/1', lease_expires_at = now() + interval '1 h'"
+            f" WHERE id = {runs};",
+        )
+        oldest = told(client)
+        assert (oldest["ok"], oldest["task_id"]) == (True, waits)
+        assert 400.5 <= oldest["seconds"] < 420
+        assert re.fullmatch(
+            rf"task {waits} has waited 4[01]\d\.\d s in queue low", oldest["detail"]
+        )
+        assert 400.5 <= samples(client)[OLDEST_WAITING] < 420
 
 
 def test_live_says_only_that_the_process_answers(client: httpx.Client) -> None:

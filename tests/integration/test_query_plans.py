@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import event, text
 
-from app.db import attempts, maintenance, tasks
+from app.db import attempts, maintenance, tasks, waiting
 from app.db.engine import Connection
 from app.domain.status import Status
 
@@ -98,6 +98,17 @@ def test_maintenance_looks_only_at_what_may_need_it(
     found = plan(large, statement, {"p_limit": 500, **parameters})
     assert index in found
     assert "Seq Scan on tasks" not in found
+
+
+def test_what_has_waited_longest_is_one_look_into_the_index_for_each_queue(
+    large: Connection,
+) -> None:
+    found = plan(large, waiting._OLDEST_WAITING, {})
+    assert found.count("Index Scan using ix_tasks_waiting on tasks") == 3
+    assert "Seq Scan" not in found
+    # The few rows that come out of the index, not all that wait, are sorted or counted.
+    assert found.count("Limit") == 4
+    assert found.count("Sort") <= 2
 
 
 @pytest.mark.parametrize(("statement", "parameters"), ATTEMPTS)
