@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from app.domain.retry import Backoff
 from app.handlers import PermanentError, TaskContext, task_type
+from tests.ledger import Ledger
 
 
 class Work(BaseModel):
@@ -23,43 +24,14 @@ class Work(BaseModel):
     seconds: float = 0.0
 
 
-class Ledger:
-    """A file that handlers append to: TASK ATTEMPT WORD, a line each."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def write(self, context: TaskContext, word: str) -> None:
-        with self._path.open("a") as file:
-            file.write(f"{context.task_id} {context.attempt} {word}\n")
-
-    def words(self, task_id: int) -> list[str]:
-        """Return what was written about a task, as ATTEMPT WORD."""
-        if not self._path.exists():
-            return []
-        lines = [line.split(" ", 1) for line in self._path.read_text().splitlines()]
-        return [words for number, words in lines if number == str(task_id)]
-
-    def started(self) -> list[int]:
-        """Return the tasks in the order in which their attempts started."""
-        lines = [line.split() for line in self._path.read_text().splitlines()]
-        return [int(number) for number, _, word in lines if word == "started"]
-
-
-def _ledger() -> Ledger:
-    return Ledger(Path(os.environ["TEST_LEDGER"]))
-
-
 def _kind(name: str, **options):
     """Register a handler that writes to the ledger around its work."""
 
     def decorate(work):
         @task_type(name, **options)
         def handler(payload: Work, context: TaskContext) -> str:
-            ledger = _ledger()
-            ledger.write(context, "started")
-            work(payload, context)
-            ledger.write(context, "finished")
+            with Ledger(Path(os.environ["TEST_LEDGER"])).attempt(context.task_id, context.attempt):
+                work(payload, context)
             return f"done by attempt {context.attempt}"
 
         return handler

@@ -9,7 +9,7 @@ import pytest
 from app.domain.priority import Priority
 from app.local.postgres import EmbeddedPostgres
 from app.local.valkey import EmbeddedValkey
-from tests.integration.conftest import Lab, lab
+from tests.lab import Lab, lab
 from tests.servers import migrate
 from tests.support import wait_for
 

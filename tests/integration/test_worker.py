@@ -11,7 +11,7 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from tests.integration.conftest import Lab
+from tests.lab import Lab
 from tests.support import wait_for
 
 INTERRUPTIBLE = ["sleep", "socket_wait", "cpu_loop", "child_process", "swallows_exceptions"]

@@ -1,0 +1,76 @@
+"""A worker that knows the tests' own task types, and a way to give it such tasks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.broker.celery import create_celery
+from app.broker.publisher import Publisher
+from app.db import tasks
+from app.db.engine import Database
+from app.domain.priority import Priority
+from app.domain.task import NewTask, TaskMessage
+from app.settings import Settings
+from tests.ledger import Ledger
+from tests.service import Service
+from tests.support import wait_for
+
+
+@dataclass
+class Lab:
+    """A service whose tasks are of the tests' types, with the ledger they write."""
+
+    service: Service
+    database: Database
+    publisher: Publisher
+    ledger: Ledger
+
+    def add(
+        self,
+        kind: str,
+        *,
+        priority: Priority = Priority.MEDIUM,
+        max_attempts: int = 1,
+        **payload: object,
+    ) -> int:
+        """Store a task as the API does; the maintenance loop dispatches it."""
+        new = NewTask(f"задача {kind}", None, priority, kind, payload, max_attempts)
+        with self.database.transaction() as connection:
+            return tasks.insert_task(connection, new).id
+
+    def start(self, kind: str, *, max_attempts: int = 1, **payload: object) -> int:
+        """Add a task, publish it, and wait until its handler has begun."""
+        task_id = self.add(kind, max_attempts=max_attempts, **payload)
+        self.publish(task_id)
+        wait_for(lambda: self.ledger.words(task_id), 15, f"task {task_id} ({kind}) has begun")
+        return task_id
+
+    def publish(self, task_id: int) -> None:
+        with self.database.transaction() as connection:
+            task = tasks.get(connection, task_id)
+        assert task is not None
+        message = TaskMessage(task.id, task.queue, task.type, task.title, task.created_at)
+        assert self.publisher.publish([message]) == 1
+
+
+@contextmanager
+def lab(database_url: str, redis_url: str, directory: Path, **settings: str) -> Iterator[Lab]:
+    """Yield a lab whose API runs; its workers are the test's to start."""
+    ledger = directory / "ledger"
+    service = Service(
+        database_url,
+        redis_url,
+        directory,
+        {"TEST_LEDGER": str(ledger), "WORKER_CONCURRENCY": "2", **settings},
+        worker_app="tests.worker_app",
+    )
+    values = Settings(database_url=database_url, redis_url=redis_url, _env_file=None)
+    database = Database(values, pool_size=3, application_name="test")
+    publisher = Publisher(create_celery(values, publisher_only=True))
+    try:
+        service.start_api()
+        yield Lab(service, database, publisher, Ledger(ledger))
+    finally:
+        service.close()
+        database.close()
