@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -92,6 +93,12 @@ def swallows_everything(payload: Work, context: TaskContext) -> None:
 @_kind("deaf_c_call")
 def deaf_c_call(payload: Work, context: TaskContext) -> None:
     hashlib.pbkdf2_hmac("sha512", b"password", b"salt", 50_000_000)
+
+
+@_kind("holds_interpreter")
+def holds_interpreter(payload: Work, context: TaskContext) -> None:
+    # It backtracks for ever, inside one call that never gives the interpreter's lock away.
+    re.match(r"(a+)+$", "a" * 40 + "b")
 
 
 @_kind("poison")

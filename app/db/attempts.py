@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Interval, bindparam, func, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.db.models import TaskRow
-from app.db.transitions import make_one, statement
+from app.db.transitions import TASK_COLUMNS, make_one, statement, task_from
 from app.domain import transitions
 from app.domain.priority import QueueName
 from app.domain.status import Status
@@ -57,6 +57,29 @@ _CLAIM = statement(
         "progress_note": None,
     },
     detail=bindparam("p_worker"),
+)
+
+
+def resume(connection: Connection, task_id: int, worker: str, lease_seconds: float) -> Task | None:
+    """Renew the lease of the attempt that this process holds, and return its task.
+
+    For a process that asked for a claim and did not hear the answer: the database may have carried
+    it out. No two living processes have the same name.
+    """
+    parameters = {"p_id": task_id, "p_worker": worker, "p_lease": lease_seconds}
+    row = connection.execute(_RESUME, parameters).first()
+    return None if row is None else task_from(row)
+
+
+_RESUME = (
+    update(TaskRow)
+    .where(
+        TaskRow.id == bindparam("p_id"),
+        TaskRow.worker == bindparam("p_worker"),
+        TaskRow.status == Status.IN_PROGRESS.value,
+    )
+    .values(lease_expires_at=func.now() + seconds("p_lease"), updated_at=func.now())
+    .returning(*TASK_COLUMNS)
 )
 
 

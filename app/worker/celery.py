@@ -30,9 +30,10 @@ from app.settings import get_settings
 from app.worker.maintenance import MaintenanceStep
 from app.worker.run_task import register
 from app.worker.signals import connect
+from app.worker.watch import WatchStep
 
 celery = create_celery(get_settings(), publisher_only=False)
 celery.conf.worker_consumer = "app.worker.consumer:PatientConsumer"
-celery.steps["worker"].add(MaintenanceStep)
+celery.steps["worker"] |= {MaintenanceStep, WatchStep}
 register(celery)
 connect()

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from app.db import attempts as store
 from app.db import tasks
@@ -29,6 +29,7 @@ from app.services.lifecycle.attempts import (
     Outcome,
     Settled,
     settle,
+    what_became_of,
 )
 from app.settings import Settings
 from app.worker.interruption import AttemptStopped, Run
@@ -40,7 +41,7 @@ _PATIENCE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
 _ERROR_LIMIT = 2000
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Executor:
             SystemExit: the worker shuts down; the attempt has been handed back.
         """
         try:
-            claim = _patiently(lambda: self._claim(task_id, queue, worker), "claim", task_id)
+            claim = self._claim(task_id, queue, worker)
             if claim is None:
                 log.info("task %d: nothing to run for its message in queue %s", task_id, queue)
                 return None
@@ -87,10 +88,18 @@ class Executor:
 
     def _claim(self, task_id: int, queue: QueueName, worker: str) -> tuple[Task, float] | None:
         """Claim a task; return it with the time, by time.monotonic(), from which its lease runs."""
-        claimed_at = time.monotonic()
-        with self._database.transaction() as connection:
-            task = store.claim(connection, task_id, queue, worker, self._settings.lease_seconds)
-        return (task, claimed_at) if task else None
+        lease = self._settings.lease_seconds
+
+        def ask(*, again: bool) -> tuple[Task, float] | None:
+            claimed_at = time.monotonic()
+            with self._database.transaction() as connection:
+                task = store.claim(connection, task_id, queue, worker, lease)
+                if task is None and again:
+                    # An earlier try may have been carried out, and only its answer lost.
+                    task = store.resume(connection, task_id, worker, lease)
+            return (task, claimed_at) if task else None
+
+        return _patiently(ask, "claim", task_id)
 
     def _attempt(self, task: Task, claimed_at: float) -> Execution:
         log.info("task %d: attempt %d of %s begins", task.id, task.attempt, task.type)
@@ -130,10 +139,14 @@ class Executor:
 
     def _settle(self, task: Task, outcome: Outcome, backoff: Backoff) -> Settled:
         def write(ending: Outcome) -> Settled:
-            settled = _patiently(
-                lambda: settle(self._database, task, ending, backoff), "settle", task.id
-            )
-            return settled or Settled.LOST
+            def ask(*, again: bool) -> Settled:
+                settled = settle(self._database, task, ending, backoff)
+                if settled is Settled.LOST and again:
+                    # An earlier try may have been carried out, and only its answer lost.
+                    return what_became_of(self._database, task)
+                return settled
+
+            return _patiently(ask, "settle", task.id) or Settled.LOST
 
         try:
             return write(outcome)
@@ -167,15 +180,23 @@ def _failed(task: Task, error: BaseException) -> Failed:
     return Failed(one_line(text, _ERROR_LIMIT), permanent=isinstance(error, PermanentError))
 
 
-def _patiently(step: Callable[[], T], name: str, task_id: int) -> T | None:
+class _Step(Protocol[T_co]):
+    """Something asked of the database; `again` when an earlier try may have been carried out."""
+
+    def __call__(self, *, again: bool) -> T_co: ...
+
+
+def _patiently(step: _Step[T_co], name: str, task_id: int) -> T_co | None:
     """Do a step, again and again while the database does not answer; None when it stays away."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
+    again = False
     while True:
         try:
-            return step()
+            return step(again=again)
         except Unavailable as error:
             if time.monotonic() >= deadline:
                 log.error("task %d: gave up to %s: %s", task_id, name, error)
                 return None
             log.warning("task %d: cannot %s yet: %s", task_id, name, error)
+            again = True
             time.sleep(_PAUSE_SECONDS)

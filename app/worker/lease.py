@@ -19,9 +19,11 @@ from app.services.lifecycle import attempts
 from app.services.lifecycle.attempts import Failed, Interrupted, Stopped
 from app.settings import Settings
 from app.worker.interruption import Run, StopReason
+from app.worker.vitals import OwnVitals
 
-# The part of a lease after which waiting for a renewal ends, so that there is time to stop.
-_LATEST_RENEWAL = 0.7
+# The parts of a lease after which waiting for a renewal ends, so that there is time to stop, and
+# after which a handler that has not stopped is killed. At 0.9 the main process would do it.
+_LATEST_RENEWAL, _LATEST_STOP = 0.7, 0.85
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class LeaseKeeper:
         self._claimed_at = 0.0
         self._renewed_at = 0.0
         self._changed = threading.Condition()
+        self._vitals = OwnVitals()
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
 
     @contextmanager
@@ -44,12 +47,14 @@ class LeaseKeeper:
         with self._changed:
             self._run = run
             self._claimed_at = self._renewed_at = claimed_at
+            self._vitals.leased(run.task.id, claimed_at)
             self._changed.notify()
         try:
             yield
         finally:
             with self._changed:
                 self._run = None
+                self._vitals.idle()
                 self._changed.notify()
 
     def _keep(self) -> None:
@@ -87,8 +92,8 @@ class LeaseKeeper:
     def _grace_seconds(self, reason: StopReason) -> float:
         """Return how long a run may take to stop; with the lease lost, no longer than that ran."""
         grace = self._settings.cancel_grace_seconds
-        rest_of_lease = (1 - _LATEST_RENEWAL) * self._settings.lease_seconds
-        return min(grace, rest_of_lease) if reason is StopReason.LOST else grace
+        left = (_LATEST_STOP - _LATEST_RENEWAL) * self._settings.lease_seconds
+        return min(grace, left) if reason is StopReason.LOST else grace
 
     def _time_is_up(self) -> StopReason | None:
         over = time.monotonic() - self._claimed_at > self._settings.time_limit_seconds
@@ -112,7 +117,10 @@ class LeaseKeeper:
         if cancelled is None:
             log.warning("task %d: attempt %d is over", run.task.id, run.task.attempt)
             return StopReason.LOST
-        self._renewed_at = asked_at
+        with self._changed:
+            if self._run is run:
+                self._renewed_at = asked_at
+                self._vitals.leased(run.task.id, asked_at)
         return StopReason.CANCELLED if cancelled else None
 
     def _renew_in_database(self, run: Run, progress: float, note: str | None) -> bool | None:

@@ -9,8 +9,10 @@ from enum import Enum, auto
 from typing import Any, assert_never
 
 from app.db import attempts as store
+from app.db import tasks
 from app.db.engine import Connection, Database
 from app.domain.retry import Backoff
+from app.domain.status import Status
 from app.domain.task import Task
 
 
@@ -91,3 +93,28 @@ def _settle_as(
             return None
         case _:
             assert_never(outcome)
+
+
+def what_became_of(database: Database, task: Task) -> Settled:
+    """Return what an attempt was settled as, if the answer to that was lost; LOST if it was not.
+
+    Raises DatabaseUnavailable.
+    """
+    with database.transaction() as connection:
+        now = tasks.get(connection, task.id)
+    if now is None or (now.attempt, now.crashes) != (task.attempt, task.crashes):
+        return Settled.LOST
+    match now.status:
+        case Status.COMPLETED:
+            return Settled.COMPLETED
+        case Status.FAILED:
+            return Settled.FAILED
+        case Status.CANCELLED:
+            return Settled.CANCELLED
+        case Status.PENDING:
+            is_retry = now.failures > task.failures
+            return Settled.RETRY_SCHEDULED if is_retry else Settled.RELEASED
+        case Status.NEW | Status.IN_PROGRESS:
+            return Settled.LOST
+        case _:
+            assert_never(now.status)

@@ -1,0 +1,135 @@
+"""What a pool process says of its lease to the worker's main process, which may kill it for it.
+
+A handler that keeps the interpreter's lock to itself, or whose process alone is frozen, neither
+renews its lease nor stops: the thread that does both stands still with it. Only another process can
+end it before somebody else may start its task again.
+
+Each pool process keeps a small file up to date. The lock on it (flock(2), which the kernel takes
+back from the dead) makes a kill hit the attempt that it is meant for: a process cannot leave one
+while somebody else holds the lock, and whoever kills holds it.
+"""
+
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import struct
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+# The task that runs, or 0, and from when its lease counts: in seconds by time.monotonic(), which
+# all processes of a machine share.
+_LAYOUT = struct.Struct("=qd")
+_NOTHING = _LAYOUT.pack(0, 0.0)
+
+# Made in the main process, and known to the others because they are its forks.
+_folder: Path | None = None
+
+
+def prepare() -> None:
+    """Make the place for the files; to be called in the main process before it forks others."""
+    global _folder
+    _folder = Path(tempfile.mkdtemp(prefix="task-manager-"))
+
+
+def clear() -> None:
+    """Remove the place again, at the end of the main process."""
+    if _folder is not None:
+        shutil.rmtree(_folder, ignore_errors=True)
+
+
+class OwnVitals:
+    """This process's file, as it writes it itself; without a place for it, it tells nobody.
+
+    Not to be used by two threads at the same time: to the lock they are one.
+    """
+
+    def __init__(self) -> None:
+        self._file: int | None = None
+        if _folder is not None:
+            path = _folder / str(os.getpid())
+            try:
+                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                # Tasks can be run without; the worker may also be about to end.
+                log.warning("The main process cannot watch this one: %s", error)
+            self._write(_NOTHING)
+
+    def leased(self, task_id: int, renewed_at: float) -> None:
+        """Say that a task's handler runs, under a lease that counts from `renewed_at`."""
+        self._write(_LAYOUT.pack(task_id, renewed_at))
+
+    def idle(self) -> None:
+        """Say that no handler runs. A process that is being killed never comes back from here."""
+        self._write(_NOTHING)
+
+    def _write(self, vitals: bytes) -> None:
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                os.pwrite(self._file, vitals, 0)
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
+def kill_overdue(longest_seconds: float) -> list[tuple[int, int]]:
+    """Kill the processes whose handler's lease was last renewed longer ago than this.
+
+    Returns the pid and the task of each. Called in the main process.
+    """
+    if _folder is None:
+        return []
+    killed = []
+    for path in _folder.glob("*"):
+        pid = int(path.name)
+        if not _is_living_child(pid):
+            path.unlink(missing_ok=True)
+            continue
+        with _locked(path) as file:
+            if file is None:
+                continue
+            task_id, renewed_at = _LAYOUT.unpack(os.pread(file, _LAYOUT.size, 0) or _NOTHING)
+            if task_id and time.monotonic() - renewed_at > longest_seconds:
+                os.kill(pid, signal.SIGKILL)
+                killed.append((pid, task_id))
+                # Once is enough, also when the process takes its time to die.
+                path.unlink(missing_ok=True)
+    return killed
+
+
+def _is_living_child(pid: int) -> bool:
+    """Tell a child of this process that lives from one that has died, and from strangers.
+
+    The number of a dead process may be somebody else's by now. It is not taken from the pool here
+    (WNOWAIT), which learns of the death in its own way.
+    """
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int | None]:
+    """Yield a file whose lock is held, or None where its process is just writing."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        yield None
+        return
+    try:
+        yield file
+    finally:
+        os.close(file)

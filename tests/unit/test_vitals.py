@@ -1,0 +1,92 @@
+"""The watch over pool processes kills the one whose lease runs out, and nobody else."""
+
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.worker import vitals
+from tests.support import wait_for
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    vitals.prepare()
+    (folder,) = tmp_path.iterdir()
+    yield folder
+    vitals.clear()
+    assert not list(tmp_path.iterdir())
+    vitals._folder = None
+
+
+@pytest.fixture
+def fork(folder: Path) -> Iterator[Callable[[Callable[[vitals.OwnVitals], None]], int]]:
+    """Fork a process that says something of itself and then does nothing; return its pid."""
+    children: list[int] = []
+
+    def start(speak: Callable[[vitals.OwnVitals], None]) -> int:
+        pid = os.fork()
+        if pid == 0:
+            speak(vitals.OwnVitals())
+            (folder.parent / f"ready-{os.getpid()}").touch()
+            signal.pause()
+            os._exit(0)
+        children.append(pid)
+        ready = folder.parent / f"ready-{pid}"
+        wait_for(ready.exists, 5, "the child has spoken")
+        ready.unlink()
+        return pid
+
+    yield start
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def is_dead(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def test_only_the_process_whose_lease_runs_out_is_killed(fork) -> None:
+    long_ago = time.monotonic() - 60
+    overdue = fork(lambda own: own.leased(7, long_ago))
+    renewed = fork(lambda own: (own.leased(8, long_ago), own.leased(8, time.monotonic())))
+    idle = fork(lambda own: (own.leased(9, long_ago), own.idle()))
+    next_task = fork(lambda own: (own.leased(7, long_ago), own.leased(10, time.monotonic())))
+
+    assert vitals.kill_overdue(30) == [(overdue, 7)]
+
+    wait_for(lambda: is_dead(overdue), 5, "the overdue process is dead")
+    assert vitals.kill_overdue(30) == []
+    assert not [pid for pid in (renewed, idle, next_task) if is_dead(pid)]
+
+
+def test_a_frozen_process_is_killed_too(fork) -> None:
+    frozen = fork(lambda own: own.leased(7, time.monotonic() - 60))
+    os.kill(frozen, signal.SIGSTOP)
+
+    assert vitals.kill_overdue(30) == [(frozen, 7)]
+
+    wait_for(lambda: is_dead(frozen), 5, "the frozen process is dead")
+
+
+def test_a_number_that_is_no_child_of_ours_is_left_alone(folder: Path) -> None:
+    # As the number of a process that has died, and that the system gave to somebody else.
+    stranger = folder / str(os.getppid())
+    stranger.write_bytes(vitals._LAYOUT.pack(7, time.monotonic() - 60))
+
+    assert vitals.kill_overdue(30) == []
+    assert not stranger.exists()
+
+
+def test_a_process_that_is_just_writing_is_looked_at_the_next_time(folder: Path, fork) -> None:
+    pid = fork(lambda own: own.leased(7, time.monotonic() - 60))
+    with (folder / str(pid)).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert vitals.kill_overdue(30) == []
+    assert vitals.kill_overdue(30) == [(pid, 7)]
