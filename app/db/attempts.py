@@ -177,6 +177,8 @@ _SCHEDULE_RETRY = statement(
         "failures": TaskRow.failures + 1,
         "error_info": bindparam("p_error"),
         "run_at": func.now() + seconds("p_pause"),
+        # Its wait begins anew, and so does its way up.
+        "queue": func.lower(TaskRow.priority),
     },
     detail=bindparam("p_detail"),
 )

@@ -180,37 +180,6 @@ _FORGET_LOST = batch_statement(
 )
 
 
-def promote(
-    connection: Connection,
-    waiting_in: Sequence[QueueName],
-    to: QueueName,
-    waited_seconds: float,
-    limit: int,
-) -> list[Moved]:
-    """Move tasks that have waited this long to a more urgent queue."""
-    return make_batch(
-        connection,
-        _PROMOTE,
-        p_from=[queue.value for queue in waiting_in],
-        p_to=to.value,
-        p_waited=waited_seconds,
-        p_limit=limit,
-    )
-
-
-_PROMOTE = batch_statement(
-    transitions.PROMOTED,
-    _batch(
-        _WAITING,
-        TaskRow.queue == func.any(cast(bindparam("p_from"), ARRAY(Text))),
-        TaskRow.run_at < func.now() - seconds("p_waited"),
-        order_by=TaskRow.run_at,
-    ),
-    values={"queue": bindparam("p_to"), "dispatched_at": None},
-    detail=bindparam("p_to"),
-)
-
-
 def rescue_lapsed(connection: Connection, crash_limit: int, limit: int) -> list[Moved]:
     """End or requeue the tasks whose lease has run out, by the database's own clock."""
     return _rescue(connection, _RESCUE_LAPSED, crash_limit, p_limit=limit)

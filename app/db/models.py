@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     DateTime,
     Float,
     ForeignKey,
@@ -25,7 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.domain.priority import Priority, QueueName
-from app.domain.status import FINAL, WAITING, Status
+from app.domain.status import FINAL, UNFINISHED, WAITING, Status
 
 
 def _sql_list(values: Any) -> str:
@@ -33,7 +34,14 @@ def _sql_list(values: Any) -> str:
 
 
 _WAITING = _sql_list(WAITING)
+_UNFINISHED = _sql_list(UNFINISHED)
 _FINAL = _sql_list(FINAL)
+_RAISED = "queue <> lower(priority)"
+
+
+def is_raised() -> ColumnElement[bool]:
+    """Return the condition that a task waits in another queue than its priority's own."""
+    return TaskRow.queue != func.lower(TaskRow.priority)
 
 
 class Base(DeclarativeBase):
@@ -125,6 +133,12 @@ class TaskRow(Base):
             "queue",
             "run_at",
             postgresql_where=text(f"status IN ({_WAITING})"),
+        ),
+        # The few that were raised to a more urgent queue.
+        Index(
+            "ix_tasks_raised",
+            "queue",
+            postgresql_where=text(f"{_RAISED} AND status IN ({_UNFINISHED})"),
         ),
         # What runs, by the end of its lease, for rescue.
         Index(

@@ -18,13 +18,15 @@ class Priority(StrEnum):
 class QueueName(StrEnum):
     """A Celery queue. A worker takes from a queue only while every earlier one is empty."""
 
+    # For what has waited so long that nothing is more urgent; no task starts here.
+    OVERDUE = "overdue"
     HIGH = "high"
     MEDIUM = "medium"
     LOW = "low"
 
 
 # The order in which workers ask the queues; strict priority rests on it.
-QUEUES_BY_URGENCY = (QueueName.HIGH, QueueName.MEDIUM, QueueName.LOW)
+QUEUES_BY_URGENCY = (QueueName.OVERDUE, QueueName.HIGH, QueueName.MEDIUM, QueueName.LOW)
 
 
 def queue_for(priority: Priority) -> QueueName:

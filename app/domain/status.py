@@ -28,4 +28,5 @@ class Status(StrEnum):
 
 
 WAITING = frozenset({Status.NEW, Status.PENDING})
+UNFINISHED = WAITING | {Status.IN_PROGRESS}
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})

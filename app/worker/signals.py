@@ -8,6 +8,7 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import signals
 
 from app import logs
+from app.domain.priority import QueueName
 from app.handlers import registry
 from app.settings import get_settings
 from app.worker.maintenance import crashed_tasks
@@ -24,6 +25,7 @@ def connect() -> None:
     for signal, receiver in (
         (signals.setup_logging, _set_up_logging),
         (signals.celeryd_init, _check_pool),
+        (signals.celeryd_after_setup, _consume_overdue),
         (signals.worker_process_init, _prepare_process),
         (signals.task_failure, _note_crash),
     ):
@@ -44,6 +46,16 @@ def _check_pool(options: dict[str, Any] | None = None, **details: Any) -> None:
     name = pool if isinstance(pool, str) else getattr(pool, "__module__", "prefork").split(".")[-1]
     if name not in _USABLE_POOLS:
         sys.exit(f"This worker stops tasks by signals and needs --pool=prefork, not {name}.")
+
+
+def _consume_overdue(instance: Any = None, **details: Any) -> None:
+    """Let every worker ask the queue of overdue tasks first, whatever its -Q says.
+
+    A worker started for some queues only would otherwise leave a task waiting that was raised
+    from one of them.
+    """
+    queues = instance.app.amqp.queues
+    queues.select([QueueName.OVERDUE.value, *queues.consume_from])
 
 
 def _prepare_process(**details: Any) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.broker.celery import create_celery
 from app.broker.publisher import Publisher
-from app.db import tasks
+from app.db import attempts, tasks, workers
 from app.db.engine import Database
 from app.domain.priority import Priority, QueueName
 from app.domain.status import Status
@@ -173,17 +173,58 @@ def test_a_patient_task_is_raised_one_queue_after_another(
     task = add_dispatched(database, publisher, Priority.LOW)
     impatient = add_dispatched(database, publisher, Priority.LOW)
 
-    age(database, task, settings.max_wait_seconds / 3 + 1)
-    maintenance.run_round(database, publisher, settings)
-    assert read(database, task.id).queue is QueueName.MEDIUM
-    assert messages(queues, "medium") == 1
+    for queue in (QueueName.MEDIUM, QueueName.HIGH, QueueName.OVERDUE):
+        age(database, task, settings.max_wait_seconds / 4 + 1)
+        maintenance.run_round(database, publisher, settings)
+        raised = read(database, task.id)
+        assert (raised.queue, raised.priority) == (queue, Priority.LOW)
+        assert messages(queues, queue) == 1
+        assert read(database, impatient.id).queue is QueueName.LOW
 
-    age(database, task, settings.max_wait_seconds / 3 + 1)
+
+def test_only_so_many_are_raised_as_leave_half_of_the_slots_to_others(
+    database: Database, publisher: Publisher, settings: Settings, queues: Any
+) -> None:
+    patient = [add_dispatched(database, publisher, Priority.LOW) for _ in range(5)]
+    for seconds, task in enumerate(reversed(patient)):
+        age(database, task, settings.max_wait_seconds + 1 + seconds)
+    with database.transaction() as connection:
+        workers.beat(connection, "one@test", 3)
+        workers.beat(connection, "two@test", 2)
+        workers.beat(connection, "silent@test", 100)
+        connection.execute(
+            text("UPDATE workers SET seen_at = now() - interval '1 min' WHERE name ~ 'silent'")
+        )
+
+    def raised() -> list[int]:
+        maintenance.run_round(database, publisher, settings)
+        found = [read(database, task.id) for task in patient]
+        return [task.id for task in found if task.queue is QueueName.OVERDUE]
+
+    # Of five slots two, by age, and no more as long as they wait or run.
+    oldest = [task.id for task in patient]
+    assert raised() == oldest[:2]
+    with database.transaction() as connection:
+        running = attempts.claim(connection, oldest[0], QueueName.OVERDUE, "one@test/1", 15)
+    assert running is not None
+    assert raised() == oldest[:2]
+
+    with database.transaction() as connection:
+        attempts.complete(connection, running, None)
+    assert raised() == oldest[:3]
+
+
+def test_a_retry_begins_its_wait_anew_in_its_own_queue(
+    database: Database, publisher: Publisher, settings: Settings
+) -> None:
+    task = add_dispatched(database, publisher, Priority.LOW)
+    age(database, task, settings.max_wait_seconds)
     maintenance.run_round(database, publisher, settings)
-    raised = read(database, task.id)
-    assert (raised.queue, raised.priority) == (QueueName.HIGH, Priority.LOW)
-    assert messages(queues, "high") == 1
-    assert read(database, impatient.id).queue is QueueName.LOW
+    with database.transaction() as connection:
+        running = attempts.claim(connection, task.id, QueueName.OVERDUE, "one@test/1", 15)
+        assert running is not None
+        attempts.schedule_retry(connection, running, "broken", 5)
+    assert read(database, task.id).queue is QueueName.LOW
 
 
 def test_only_one_round_runs_at_a_time(

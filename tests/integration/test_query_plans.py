@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import event, text
 
-from app.db import attempts, maintenance, tasks, waiting
+from app.db import attempts, maintenance, promotion, tasks, waiting
 from app.db.engine import Connection
 from app.domain.status import Status
 
@@ -52,10 +52,10 @@ REPAIRS = [
         "ix_tasks_dispatched",
     ),
     *((rescue, {"p_crash_limit": 3}, "ix_tasks_lease") for rescue in maintenance._RESCUE_LAPSED),
-    (
-        maintenance._PROMOTE,
-        {"p_from": ["low"], "p_to": "high", "p_waited": 600},
-        "ix_tasks_waiting",
+    *(
+        (promotion._PROMOTE[to], {"p_waited": 600, "p_silent": 10, "p_most": 500}, index)
+        for to in promotion._PROMOTE
+        for index in ("ix_tasks_waiting", "ix_tasks_raised")
     ),
 ]
 ATTEMPTS = [
@@ -104,10 +104,10 @@ def test_what_has_waited_longest_is_one_look_into_the_index_for_each_queue(
     large: Connection,
 ) -> None:
     found = plan(large, waiting._OLDEST_WAITING, {})
-    assert found.count("Index Scan using ix_tasks_waiting on tasks") == 3
+    assert found.count("Index Scan using ix_tasks_waiting on tasks") == 4
     assert "Seq Scan" not in found
     # The few rows that come out of the index, not all that wait, are sorted or counted.
-    assert found.count("Limit") == 4
+    assert found.count("Limit") == 5
     assert found.count("Sort") <= 2
 
 

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy import text
 
-from app.db import attempts, maintenance, tasks
+from app.db import attempts, maintenance, promotion, tasks
 from app.db.engine import Connection
 from app.domain import transitions
 from app.domain.priority import Priority, QueueName
@@ -87,7 +87,7 @@ def rescued(
 
 def promoted(connection: Connection, task: Task) -> object:
     connection.execute(text("UPDATE tasks SET run_at = now() - interval '1 hour'"))
-    return maintenance.promote(connection, [QueueName.MEDIUM], QueueName.HIGH, 60, 10)
+    return promotion.promote(connection, QueueName.HIGH, 60, 10)
 
 
 def message_lost(connection: Connection, task: Task) -> object:

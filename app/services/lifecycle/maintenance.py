@@ -10,10 +10,12 @@ from collections.abc import Iterator
 
 from app.broker.publisher import Publisher
 from app.db import maintenance as store
+from app.db import promotion
 from app.db.engine import Database
 from app.db.transitions import Moved
-from app.domain.priority import QUEUES_BY_URGENCY, QueueName
+from app.domain.priority import QUEUES_BY_URGENCY
 from app.errors import BrokerUnavailable
+from app.services.health import WORKER_SILENCE_SECONDS
 from app.services.lifecycle.dispatch import dispatch
 from app.settings import Settings
 
@@ -81,15 +83,15 @@ def _log_rescued(tasks: list[Moved]) -> None:
 
 
 def promote_patient(database: Database, settings: Settings) -> None:
-    """Raise tasks one queue after a third of the longest wait, and to the top after two."""
-    third = settings.max_wait_seconds / 3
-    steps = (
-        ([QueueName.LOW, QueueName.MEDIUM], QueueName.HIGH, 2 * third),
-        ([QueueName.LOW], QueueName.MEDIUM, third),
-    )
-    for waiting_in, to, waited in steps:
+    """Raise tasks by one queue with each quarter of the longest wait, ahead of all in the last.
+
+    That quarter is for a slot to become free, and for others that have waited still longer.
+    """
+    quarter = settings.max_wait_seconds / 4
+    for quarters, to in zip((3, 2, 1), QUEUES_BY_URGENCY, strict=False):
+        waited = quarters * quarter
         with database.transaction() as connection:
-            promoted = store.promote(connection, waiting_in, to, waited, _BATCH)
+            promoted = promotion.promote(connection, to, waited, WORKER_SILENCE_SECONDS)
         if promoted:
             log.info("Raised %d tasks to queue %s after %g s of waiting", len(promoted), to, waited)
 
@@ -101,6 +103,7 @@ def find_lost_messages(database: Database, publisher: Publisher, settings: Setti
         BrokerUnavailable: Redis does not answer, so nothing can be said.
     """
     for queue in QUEUES_BY_URGENCY:
+        is_done = False
         oldest = publisher.oldest_message_at(queue)
         for _ in _batches():
             with database.transaction() as connection:
@@ -109,8 +112,12 @@ def find_lost_messages(database: Database, publisher: Publisher, settings: Setti
                 )
             if lost:
                 log.warning("Found %d tasks whose message queue %s has lost", len(lost), queue)
-            if len(lost) < _BATCH:
+            is_done = len(lost) < _BATCH
+            if is_done:
                 break
+        if not is_done:
+            # What is less urgent must not be published before the rest of this queue.
+            return
 
 
 def dispatch_due(database: Database, publisher: Publisher) -> None:
