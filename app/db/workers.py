@@ -1,10 +1,11 @@
-"""The worker nodes that say they are alive, and how long ago they said it."""
+"""The worker nodes: which are alive, by their own word, and how much they run."""
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.db.attempts import seconds
-from app.db.models import WorkerRow
+from app.db.models import TaskRow, WorkerRow
+from app.domain.status import Status
 
 
 def beat(connection: Connection, name: str, concurrency: int) -> None:
@@ -38,3 +39,14 @@ def count_alive(connection: Connection, silent_seconds: float) -> int:
 
 
 _COUNT_ALIVE = select(func.count()).where(WorkerRow.seen_at >= func.now() - seconds("p_silent"))
+
+
+def count_running(connection: Connection, name: str) -> int:
+    """Return how many attempts a worker's processes run, by their own word."""
+    return int(connection.execute(_COUNT_RUNNING, {"p_processes": f"{name}/"}).scalar_one())
+
+
+_COUNT_RUNNING = select(func.count()).where(
+    TaskRow.status == Status.IN_PROGRESS.value,
+    func.starts_with(TaskRow.worker, bindparam("p_processes")),
+)

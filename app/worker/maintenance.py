@@ -24,6 +24,7 @@ from app.services.lifecycle import maintenance
 from app.services.tasks import get_task
 from app.settings import get_settings
 from app.worker import liveness
+from app.worker.consumption import Consumption
 
 # Seconds between two words of being alive, well within what counts as silence.
 _BEAT_SECONDS = 2.0
@@ -48,7 +49,9 @@ class MaintenanceStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Start the thread."""
-        self._thread = MaintenanceThread(worker.hostname, worker.concurrency, Publisher(worker.app))
+        self._thread = MaintenanceThread(
+            worker.hostname, worker.concurrency, Publisher(worker.app), Consumption(worker)
+        )
         self._thread.start()
 
     def stop(self, worker: Any) -> None:
@@ -64,11 +67,15 @@ class MaintenanceStep(bootsteps.StartStopStep):
 class MaintenanceThread(threading.Thread):
     """One for each worker, in its main process."""
 
-    def __init__(self, name: str, concurrency: int, publisher: Publisher) -> None:
+    def __init__(
+        self, name: str, concurrency: int, publisher: Publisher, consumption: Consumption
+    ) -> None:
         super().__init__(name="maintenance", daemon=True)
         self._worker = name
         self._concurrency = concurrency
         self._publisher = publisher
+        self._consumption = consumption
+        self._report = liveness.Report()
         self._settings = get_settings()
         # One connection holds the lock of a round, the other does the round's work.
         self._database = Database(
@@ -81,7 +88,7 @@ class MaintenanceThread(threading.Thread):
     def run(self) -> None:
         """Do rounds until the worker stops."""
         while not self._stopping.is_set():
-            liveness.touch()
+            self._report.write(self._consumption.complaint(self._database, self._publisher))
             try:
                 self._round()
                 self._say_trouble(None)

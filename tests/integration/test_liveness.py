@@ -1,0 +1,203 @@
+"""The containers' liveness check, against workers that take messages, and one that does not.
+
+A run of these tests must not disturb the check of another worker of this user: the file that the
+check looks at is in a folder of each lab's own.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.domain.priority import Priority
+from app.local.valkey import EmbeddedValkey
+from tests.hanging_worker_app import consumption
+from tests.lab import Lab, lab
+from tests.servers import ROOT
+from tests.support import wait_for
+
+# Long enough for a worker to be found out that seems not to take messages.
+LONG = 3 * consumption.PERIOD_SECONDS
+
+RED = (
+    "the worker has taken no message for 3 s though queue medium holds some and"
+    " 2 of 2 slots are free; its event loop hangs"
+)
+
+
+class Watched:
+    """A lab whose worker can be made to hang, and its liveness check."""
+
+    def __init__(self, own: Lab) -> None:
+        self.lab = own
+        self.worker: psutil.Process
+
+    def start_worker(self) -> None:
+        self.worker = self.lab.service.start_worker()
+        wait_for(lambda: self.check()[0] == 0, 10, "the worker has said that it lives")
+
+    def check(self) -> tuple[int, str]:
+        """Return the check's exit code, and what it says."""
+        done = subprocess.run(
+            [sys.executable, "-m", "app.worker.liveness"],
+            cwd=ROOT,
+            env={**os.environ, **self.lab.service.settings},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def hang(self) -> None:
+        self.worker.send_signal(signal.SIGURG)
+        wait_for(lambda: "The event loop hangs" in self.log(), 10, "the worker hangs")
+
+    def go_on(self) -> None:
+        self.worker.send_signal(signal.SIGURG)
+
+    def log(self) -> str:
+        return self.lab.service.log("worker")
+
+    def wait_until_red(self) -> str:
+        """Return what the check says once it fails."""
+        wait_for(lambda: self.check()[0] != 0, 25, f"the check fails; {self.log()}")
+        return self.check()[1]
+
+    def assert_stays_green(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+
+        def is_over() -> bool:
+            assert self.check() == (0, ""), self.log()
+            return time.monotonic() > deadline
+
+        wait_for(is_over, seconds + 20, "the time has passed")
+
+
+@contextmanager
+def watched(database_url: str, redis_url: str, directory: Path, **settings: str):
+    own_temporary = directory / "tmp"
+    own_temporary.mkdir()
+    with lab(database_url, redis_url, directory, TMPDIR=str(own_temporary), **settings) as own:
+        own.service.worker_app = "tests.hanging_worker_app"
+        yield Watched(own)
+
+
+@pytest.fixture
+def own(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Watched]:
+    with watched(database_url, redis_url, tmp_path) as own:
+        yield own
+
+
+def test_a_worker_whose_event_loop_hangs_is_red_until_it_goes_on(own: Watched) -> None:
+    own.start_worker()
+    own.hang()
+    # Redis hands this one to the worker, which had asked for it; it is published once more.
+    task_id = own.lab.add("sleep")
+
+    said = own.wait_until_red()
+    assert re.sub(r"for \d+ s", "for 3 s", said) == RED + "\n"
+    assert own.worker.status() != psutil.STATUS_ZOMBIE
+    wait_for(lambda: own.check()[1] != said, 10, "the check says for how long by now")
+
+    own.go_on()
+    wait_for(lambda: own.check() == (0, ""), 10, "the check passes again")
+    assert own.lab.service.wait_until(task_id, "COMPLETED", "FAILED")["status"] == "COMPLETED"
+    # Each change is logged once, however often the check was asked.
+    logged = re.findall(r"(\w+) +app\.worker\.consumption: (.*)", own.log())
+    assert [(level, re.sub(r"for \d+ s", "for 3 s", words)) for level, words in logged] == [
+        ("ERROR", f"The liveness check fails: {RED}"),
+        ("INFO", "The liveness check passes again: it has taken a message"),
+    ]
+
+
+def test_a_worker_that_hangs_may_first_finish_what_it_runs(own: Watched) -> None:
+    own.start_worker()
+    running = [own.lab.start("sleep", seconds=LONG) for _ in "12"]
+    own.hang()
+    own.lab.add("sleep", priority=Priority.LOW)
+    own.lab.add("sleep", priority=Priority.HIGH)
+
+    said = own.wait_until_red()
+
+    # Celery's books, which nobody keeps by now, would call both slots busy for ever.
+    assert "queues high, low hold some and 2 of 2 slots are free" in said
+    assert {own.lab.service.read(task_id)["status"] for task_id in running} == {"COMPLETED"}
+    own.go_on()
+
+
+def test_an_idle_worker_is_green(own: Watched) -> None:
+    own.start_worker()
+
+    own.assert_stays_green(LONG)
+
+    assert own.lab.service.wait_until(own.lab.add("sleep"), "COMPLETED")
+
+
+def test_a_busy_worker_with_a_backlog_is_green(own: Watched) -> None:
+    own.start_worker()
+    running = [own.lab.start("sleep", seconds=LONG + 2) for _ in "12"]
+    waiting = own.lab.add("sleep", priority=Priority.LOW)
+    own.lab.service.wait_until(waiting, "PENDING")
+
+    own.assert_stays_green(LONG)
+
+    assert own.lab.service.read(waiting)["status"] == "PENDING"
+    for task_id in (*running, waiting):
+        own.lab.service.wait_until(task_id, "COMPLETED")
+
+
+def test_messages_in_a_queue_that_the_worker_is_told_to_leave_are_no_fault(own: Watched) -> None:
+    own.start_worker()
+    control = own.lab.publisher._celery.control
+    assert control.cancel_consumer("low", reply=True, timeout=5)
+    waiting = own.lab.add("sleep", priority=Priority.LOW)
+    own.lab.service.wait_until(waiting, "PENDING")
+
+    own.assert_stays_green(LONG)
+
+    assert own.lab.service.read(waiting)["status"] == "PENDING"
+    assert control.add_consumer("low", reply=True, timeout=5)
+    own.lab.service.wait_until(waiting, "COMPLETED")
+
+
+def test_a_worker_that_is_being_stopped_is_green(own: Watched) -> None:
+    own.lab.service.settings["SOFT_SHUTDOWN_SECONDS"] = str(LONG)
+    own.start_worker()
+    running = own.lab.start("sleep", seconds=LONG - 2)
+    own.worker.terminate()
+    waiting = own.lab.add("sleep")
+    own.lab.publish(waiting)
+
+    def has_ended() -> bool:
+        assert own.check() == (0, ""), own.log()
+        return own.worker.status() == psutil.STATUS_ZOMBIE
+
+    wait_for(has_ended, LONG + 15, "the worker has ended")
+
+    assert own.lab.service.read(running)["status"] == "COMPLETED"
+    assert own.lab.service.read(waiting)["status"] == "PENDING"
+
+
+def test_a_worker_without_redis_is_green(database_url: str, tmp_path: Path) -> None:
+    with (
+        EmbeddedValkey(tmp_path / "valkey", durable=False) as broker,
+        watched(database_url, broker.url(0), tmp_path) as own,
+    ):
+        own.start_worker()
+        broker.kill()
+        waiting = own.lab.add("sleep")
+
+        own.assert_stays_green(LONG)
+
+        broker.start()
+        own.lab.service.wait_until(waiting, "COMPLETED")
+        assert "The liveness check" not in own.log()
