@@ -24,8 +24,8 @@ def oldest_waiting(connection: Connection) -> WaitingTask | None:
     return None if row is None else WaitingTask(row.id, QueueName(row.queue), float(row.seconds))
 
 
-# The index on waiting tasks begins with the queue. One row from each queue's end of it costs three
-# look-ups, while the oldest of all queues at once would be sought among everything that waits.
+# The index on waiting tasks begins with the queue. One row from each queue's end of it costs a
+# look-up each, while the oldest of all queues at once would be sought among all that waits.
 _oldest_by_queue = union_all(
     *(
         select(

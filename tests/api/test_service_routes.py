@@ -1,6 +1,7 @@
 """The routes about the service: root, health, metrics, documentation."""
 
 import re
+import time
 from typing import Any
 
 import httpx
@@ -100,6 +101,30 @@ def test_health_and_metrics_tell_what_has_waited_longest(new_service: Service) -
             rf"task {waits} has waited 4[01]\d\.\d s in queue low", oldest["detail"]
         )
         assert 400.5 <= samples(client)[OLDEST_WAITING] < 420
+
+
+def test_a_part_that_hangs_keeps_no_other_from_its_answer(new_service: Service) -> None:
+    new_service.start_api()
+    locker = psycopg2.connect(new_service.database_url)
+    try:
+        locker.cursor().execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+        with new_service.client() as client:
+            asked = time.monotonic()
+            # Those who ask at the same time or again share the question that hangs.
+            answers = [client.get("/health").json() for _ in range(3)]
+            assert time.monotonic() - asked < 3 * 2
+    finally:
+        locker.close()
+
+    for answer in answers:
+        checks = answer["checks"]
+        assert checks["database"]["ok"]
+        assert checks["broker"]["ok"]
+        assert "no worker has reported" in checks["workers"]["detail"]
+        oldest = checks["oldest_waiting"]
+        assert (oldest["ok"], oldest["task_id"], oldest["seconds"]) == (False, None, None)
+        assert oldest["milliseconds"] >= 900
+        assert f"oldest_waiting: {oldest['detail']}" in answer["detail"]
 
 
 def test_live_says_only_that_the_process_answers(client: httpx.Client) -> None:

@@ -25,7 +25,7 @@ from tests.servers import ROOT
 from tests.support import wait_for
 
 # Long enough for a worker to be found out that seems not to take messages.
-LONG = 3 * consumption.PERIOD_SECONDS
+LONG = 2 * consumption.PERIOD_SECONDS
 
 RED = (
     "the worker has taken no message for 3 s though queue medium holds some and"
@@ -158,21 +158,21 @@ def test_a_busy_worker_with_a_backlog_is_green(own: Watched) -> None:
 def test_messages_in_a_queue_that_the_worker_is_told_to_leave_are_no_fault(own: Watched) -> None:
     own.start_worker()
     control = own.lab.publisher._celery.control
-    assert control.cancel_consumer("low", reply=True, timeout=5)
+    assert control.cancel_consumer("low", reply=True, timeout=10, limit=1)
     waiting = own.lab.add("sleep", priority=Priority.LOW)
     own.lab.service.wait_until(waiting, "PENDING")
 
     own.assert_stays_green(LONG)
 
     assert own.lab.service.read(waiting)["status"] == "PENDING"
-    assert control.add_consumer("low", reply=True, timeout=5)
+    assert control.add_consumer("low", reply=True, timeout=10, limit=1)
     own.lab.service.wait_until(waiting, "COMPLETED")
 
 
 def test_a_worker_that_is_being_stopped_is_green(own: Watched) -> None:
-    own.lab.service.settings["SOFT_SHUTDOWN_SECONDS"] = str(LONG)
+    own.lab.service.settings["SOFT_SHUTDOWN_SECONDS"] = str(LONG + 2)
     own.start_worker()
-    running = own.lab.start("sleep", seconds=LONG - 2)
+    running = own.lab.start("sleep", seconds=LONG)
     own.worker.terminate()
     waiting = own.lab.add("sleep")
     own.lab.publish(waiting)

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import event, text
 
-from app.db import attempts, maintenance, promotion, tasks, waiting
+from app.db import attempts, maintenance, promotion, tasks, waiting, workers
 from app.db.engine import Connection
 from app.domain.status import Status
 
@@ -109,6 +109,12 @@ def test_what_has_waited_longest_is_one_look_into_the_index_for_each_queue(
     # The few rows that come out of the index, not all that wait, are sorted or counted.
     assert found.count("Limit") == 5
     assert found.count("Sort") <= 2
+
+
+def test_what_a_worker_runs_is_counted_among_what_runs(large: Connection) -> None:
+    found = plan(large, workers._COUNT_RUNNING, {"p_processes": "w/"})
+    assert "ix_tasks_lease" in found
+    assert "Seq Scan" not in found
 
 
 @pytest.mark.parametrize(("statement", "parameters"), ATTEMPTS)
