@@ -29,6 +29,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._word = path.with_name("word")
 
     def write(self, task_id: int, attempt: int, word: str) -> None:
         """Append a line; a short one is written whole, also beside others (write(2), O_APPEND)."""
@@ -56,6 +57,18 @@ class Ledger:
         finally:
             os.close(lock)
 
+    def give_word(self) -> None:
+        """Let the handlers go on that wait for it."""
+        self._word.touch()
+
+    def take_word_back(self) -> None:
+        """Let handlers that come now wait again."""
+        self._word.unlink()
+
+    def word_is_given(self) -> bool:
+        """Return whether handlers may go on."""
+        return self._word.exists()
+
     def entries(self) -> list[Entry]:
         """Return all lines in their order."""
         if not self._path.exists():
@@ -70,6 +83,10 @@ class Ledger:
     def started(self) -> list[int]:
         """Return the tasks in the order in which their attempts started."""
         return [entry.task_id for entry in self.entries() if entry.word == "started"]
+
+    def count(self, word: str) -> int:
+        """Return how often a word was written, about all tasks together."""
+        return sum(entry.word == word for entry in self.entries())
 
     def overlaps(self) -> list[Entry]:
         """Return the attempts that began while another of the same task was running."""

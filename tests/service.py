@@ -90,9 +90,12 @@ class Service:
 
     def stop(self, name: str, seconds: float = 20) -> int:
         """End a process as an orchestrator does, and return its exit code."""
-        process = self.processes.pop(name)
+        process = self.processes[name]
         process.terminate()
-        return process.wait(seconds)
+        exit_code = process.wait(seconds)
+        # Not before: one that does not end is still there, for `close` to kill.
+        del self.processes[name]
+        return exit_code
 
     def kill(self, name: str) -> None:
         """End a process, and what it started, without warning."""

@@ -51,6 +51,13 @@ def long_at_first(payload: Work, context: TaskContext) -> None:
         time.sleep(payload.seconds)
 
 
+@_kind("waits_for_word")
+def waits_for_word(payload: Work, context: TaskContext) -> None:
+    while not Ledger(Path(os.environ["TEST_LEDGER"])).word_is_given():
+        time.sleep(0.02)
+    time.sleep(payload.seconds)
+
+
 @_kind("socket_wait")
 def socket_wait(payload: Work, context: TaskContext) -> None:
     ours, theirs = socket.socketpair()
@@ -99,6 +106,17 @@ def deaf_c_call(payload: Work, context: TaskContext) -> None:
 def holds_interpreter(payload: Work, context: TaskContext) -> None:
     # It backtracks for ever, inside one call that never gives the interpreter's lock away.
     re.match(r"(a+)+$", "a" * 40 + "b")
+
+
+@_kind("holds_interpreter_at_first")
+def holds_interpreter_at_first(payload: Work, context: TaskContext) -> None:
+    if context.attempt == 1:
+        re.match(r"(a+)+$", "a" * 40 + "b")
+
+
+@_kind("freezes")
+def freezes(payload: Work, context: TaskContext) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 @_kind("poison")

@@ -262,28 +262,6 @@ def test_a_frozen_worker_cannot_write_a_late_result(own_lab: Lab) -> None:
     assert (after["status"], after["result"]) == ("COMPLETED", "done by attempt 2")
 
 
-def test_a_worker_told_to_stop_hands_long_tasks_back_and_finishes_short_ones(own_lab: Lab) -> None:
-    own_lab.service.settings["SOFT_SHUTDOWN_SECONDS"] = "2"
-    worker = own_lab.service.start_worker("first")
-    processes = worker.children(recursive=True)
-    long = own_lab.start("long_at_first", seconds=60)
-    short = own_lab.start("sleep", seconds=1)
-
-    exit_code = own_lab.service.stop("first", seconds=10)
-
-    assert exit_code == 0
-    assert not [process for process in processes if process.is_running()]
-    assert own_lab.service.read(short)["status"] == "COMPLETED"
-    # Handed back, not left to be rescued when its lease has lapsed.
-    assert own_lab.service.read(long)["status"] == "PENDING"
-    assert events(own_lab, long)[-1] in {"released", "dispatched"}
-
-    own_lab.service.start_worker("second")
-    done = own_lab.service.wait_until(long, "COMPLETED", "FAILED", seconds=5)
-    assert (done["status"], done["attempt"]) == ("COMPLETED", 2)
-    assert own_lab.ledger.words(long) == ["1 started", "2 started", "2 finished"]
-
-
 def test_cancels_at_any_moment_hit_their_own_task_only(shared_lab: Lab) -> None:
     chance = random.Random(20261124)
     tasks: list[int] = []
