@@ -33,9 +33,18 @@ _folder: Path | None = None
 
 
 def prepare() -> None:
-    """Make the place for the files; to be called in the main process before it forks others."""
+    """Make the place for the files; to be called in the main process before it forks others.
+
+    Also removes the places of this user's main processes that were killed.
+    """
     global _folder
-    _folder = Path(tempfile.mkdtemp(prefix="task-manager-"))
+    mine = f"task-manager-vitals-{os.getuid()}-"
+    for other in Path(tempfile.gettempdir()).glob(f"{mine}*"):
+        try:
+            os.kill(int(other.name.removeprefix(mine).partition("-")[0]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(other, ignore_errors=True)
+    _folder = Path(tempfile.mkdtemp(prefix=f"{mine}{os.getpid()}-"))
 
 
 def clear() -> None:

@@ -16,6 +16,8 @@ from tests.support import wait_for
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    # As a main process that was killed leaves it; no process has such a number.
+    (tmp_path / f"task-manager-vitals-{os.getuid()}-4194305-abc").mkdir()
     vitals.prepare()
     (folder,) = tmp_path.iterdir()
     yield folder
