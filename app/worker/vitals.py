@@ -9,6 +9,7 @@ back from the dead) makes a kill hit the attempt that it is meant for: a process
 while somebody else holds the lock, and whoever kills holds it.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -18,7 +19,6 @@ import struct
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,12 @@ def prepare() -> None:
     global _folder
     mine = f"task-manager-vitals-{os.getuid()}-"
     for other in Path(tempfile.gettempdir()).glob(f"{mine}*"):
-        try:
-            os.kill(int(other.name.removeprefix(mine).partition("-")[0]), 0)
-        except ProcessLookupError:
-            shutil.rmtree(other, ignore_errors=True)
+        # A number that has been given to somebody else keeps the place, which is empty or small.
+        with contextlib.suppress(PermissionError, ValueError):
+            try:
+                os.kill(int(other.name.removeprefix(mine).partition("-")[0]), 0)
+            except ProcessLookupError:
+                shutil.rmtree(other, ignore_errors=True)
     _folder = Path(tempfile.mkdtemp(prefix=f"{mine}{os.getpid()}-"))
 
 
@@ -124,7 +126,7 @@ def _is_living_child(pid: int) -> bool:
         return False
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(path: Path) -> Iterator[int | None]:
     """Yield a file whose lock is held, or None where its process is just writing."""
     try:
