@@ -5,13 +5,12 @@ networks and dying servers do: refuse, reset, hang, cut in the middle of a messa
 """
 
 import asyncio
-import socket
-import struct
 import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
+from tests.faults.connection import Ambush, Connection
 from tests.support import free_port
 
 _CHUNK = 64 * 1024
@@ -27,11 +26,13 @@ class FaultProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._server: asyncio.Server | None = None
-        self._connections: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._connections: set[Connection] = set()
         self._flowing = asyncio.Event()
         self._chunk = _CHUNK
         self._pause = 0.0
         self._cut_after: int | None = None
+        self._ambush: Ambush | None = None
+        self._answers_cut = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
@@ -75,7 +76,7 @@ class FaultProxy:
         self._do(self._set, change)
 
     def cut_after(self, answer_bytes: int) -> None:
-        """Reset each connection that gets another `answer_bytes` from the server, after those.
+        """Reset each connection, new ones too, after another `answer_bytes` from the server.
 
         So a statement reaches the server and is carried out, but its answer comes in part or, with
         0, not at all.
@@ -83,8 +84,30 @@ class FaultProxy:
 
         def change() -> None:
             self._cut_after = answer_bytes
+            for connection in self._connections:
+                connection.bytes_left = answer_bytes
 
         self._do(self._set, change)
+
+    def cut_answer_to(self, request: bytes, *, after: bytes = b"", holding: bytes = b"") -> None:
+        """Lose one answer: to the first request with these bytes; then reset that connection.
+
+        With `after`, only where the connection has asked for that before, since its last such
+        request; with `holding`, only an answer that has these bytes. The server has then carried
+        out what was asked, and nobody knows. `answers_cut` tells when it has happened.
+        """
+
+        def change() -> None:
+            self._ambush = Ambush(request, after, holding)
+            for connection in self._connections:
+                connection.asked.clear()
+
+        self._do(self._set, change)
+
+    @property
+    def answers_cut(self) -> int:
+        """How many answers `cut_answer_to` has lost."""
+        return self._answers_cut
 
     @property
     def connections(self) -> int:
@@ -98,7 +121,9 @@ class FaultProxy:
         change()
 
     async def _heal(self) -> None:
-        self._chunk, self._pause, self._cut_after = _CHUNK, 0.0, None
+        self._chunk, self._pause, self._cut_after, self._ambush = _CHUNK, 0.0, None, None
+        for connection in self._connections:
+            connection.bytes_left, connection.loses_next_answer = None, False
         self._flowing.set()
         if self._server is None:
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -110,8 +135,8 @@ class FaultProxy:
         await self._reset()
 
     async def _reset(self) -> None:
-        for pair in list(self._connections):
-            _abort(pair)
+        for connection in list(self._connections):
+            connection.abort()
 
     async def _close(self) -> None:
         await self._refuse()
@@ -125,6 +150,9 @@ class FaultProxy:
         self._tasks.add(task)
         try:
             await self._connect(reader, writer)
+        except asyncio.CancelledError:
+            # By `_close` alone, which waits for it; asyncio would log it as an error.
+            pass
         finally:
             self._tasks.discard(task)
 
@@ -134,39 +162,55 @@ class FaultProxy:
         except OSError:
             writer.transport.abort()
             return
-        pair = (writer, requests)
-        self._connections.add(pair)
+        connection = Connection(writer, requests, self._cut_after)
+        self._connections.add(connection)
         try:
             await asyncio.gather(
-                self._forward(reader, requests, pair, is_answer=False),
-                self._forward(answers, writer, pair, is_answer=True),
+                self._forward_requests(reader, connection),
+                self._forward_answers(answers, connection),
             )
         except OSError:
             # One side has gone; the other is told in the same way.
             pass
         finally:
-            self._connections.discard(pair)
-            _abort(pair)
+            self._connections.discard(connection)
+            connection.abort()
 
-    async def _forward(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        pair: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
-        *,
-        is_answer: bool,
-    ) -> None:
+    async def _forward_requests(self, reader: asyncio.StreamReader, connection: Connection) -> None:
         while data := await reader.read(_CHUNK):
             await self._flowing.wait()
-            if is_answer and self._cut_after is not None:
-                data, is_cut = data[: self._cut_after], len(data) >= self._cut_after
-                self._cut_after -= len(data)
-                await self._write(writer, data)
-                if is_cut:
-                    break
+            if self._ambush is not None:
+                connection.asked += data
+                # Before it is forwarded, or the answer could be faster.
+                connection.loses_next_answer |= self._ambush.is_asked_for(connection.asked)
+            await self._write(connection.server, data)
+        connection.abort()
+
+    async def _forward_answers(self, reader: asyncio.StreamReader, connection: Connection) -> None:
+        while data := await reader.read(_CHUNK):
+            await self._flowing.wait()
+            if self._is_ambushed(connection, data):
+                self._answers_cut += 1
+                break
+            left = connection.bytes_left
+            if left is None:
+                await self._write(connection.client, data)
                 continue
-            await self._write(writer, data)
-        _abort(pair)
+            await self._write(connection.client, data[:left])
+            if len(data) >= left:
+                break
+            connection.bytes_left = left - len(data)
+        connection.abort()
+
+    def _is_ambushed(self, connection: Connection, answer: bytes) -> bool:
+        """Return whether this is the one answer to lose; the ambush is over then."""
+        if self._ambush is None or not connection.loses_next_answer:
+            return False
+        connection.loses_next_answer = False
+        if self._ambush.holding not in answer:
+            return False
+        self._ambush = None
+        return True
 
     async def _write(self, writer: asyncio.StreamWriter, data: bytes) -> None:
         for start in range(0, len(data), self._chunk):
@@ -174,13 +218,3 @@ class FaultProxy:
                 await asyncio.sleep(self._pause)
             writer.write(data[start : start + self._chunk])
             await writer.drain()
-
-
-def _abort(pair: tuple[asyncio.StreamWriter, asyncio.StreamWriter]) -> None:
-    """End both connections of a pair with a reset, as a crash does."""
-    for writer in pair:
-        connection = writer.get_extra_info("socket")
-        if connection is not None and connection.fileno() >= 0:
-            # Zero seconds to linger: close() then sends RST (socket(7)).
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        writer.transport.abort()

@@ -6,6 +6,7 @@ in front of them: to the service there is no difference.
 """
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -41,6 +42,13 @@ class Plug:
         else:
             self._embedded.kill()
 
+    def stop(self) -> None:
+        """End the server in order, its clients disconnected; its port then refuses."""
+        if self._embedded is None:
+            self.proxy.refuse()
+        else:
+            self._embedded.stop()
+
     def start(self) -> None:
         """Start the server again, on the same data, and wait until it answers."""
         if self._embedded is None:
@@ -72,6 +80,12 @@ class Plug:
 class RedisPlug(Plug):
     """Redis or Valkey."""
 
+    def __init__(
+        self, url: str, proxy: FaultProxy, embedded: EmbeddedValkey | None, data: Path
+    ) -> None:
+        super().__init__(url, proxy, embedded)
+        self._data = data
+
     @contextmanager
     def client(self) -> Iterator["redis.Redis[bytes]"]:
         """Yield a client that does not go through the proxy."""
@@ -88,6 +102,15 @@ class RedisPlug(Plug):
                 client.flushdb()
             else:
                 client.flushall()
+
+    def start_empty(self) -> None:
+        """Start the server again after `kill`, with nothing of its data, before anyone reads it."""
+        if self._embedded is None:
+            self.wipe()
+        else:
+            for part in self._data.iterdir():
+                shutil.rmtree(part)
+        self.start()
 
     def waiting(self) -> int:
         """Return how many messages wait in all queues."""
@@ -137,7 +160,7 @@ def redis_plug(shared: servers.Redis, directory: Path) -> Iterator[RedisPlug]:
             embedded = stack.enter_context(EmbeddedValkey(directory / "valkey", durable=False))
             url = embedded.url(0)
         proxy = stack.enter_context(_proxy(url, 6379))
-        yield RedisPlug(url, proxy, embedded)
+        yield RedisPlug(url, proxy, embedded, directory / "valkey" / "data")
         if embedded is not None:
             _wake(embedded)
 

@@ -104,6 +104,44 @@ def test_cut_after_sends_part_of_an_answer_and_resets(proxy: FaultProxy) -> None
             client.recv(1)
 
 
+def test_cut_after_counts_for_each_connection_and_for_new_ones(proxy: FaultProxy) -> None:
+    with connect(proxy) as first, connect(proxy) as second:
+        for client in (first, second):
+            assert ask(client) == b"hello"
+        proxy.cut_after(3)
+        with connect(proxy) as third:
+            for client in (first, second, third):
+                assert ask(client) == b"hel"
+                with pytest.raises(ConnectionResetError):
+                    client.recv(1)
+
+
+def test_one_answer_is_lost_and_no_other(proxy: FaultProxy) -> None:
+    with connect(proxy) as first, connect(proxy) as second:
+        proxy.cut_answer_to(b"commit", after=b"claim")
+        # Not this one: what came before it belongs to the request before.
+        assert ask(first, b"claim") == b"claim"
+        assert ask(second, b"commit") == b"commit"
+        assert ask(second, b"claim") == b"claim"
+        assert ask(second, b"com") == b"com"
+        with pytest.raises(ConnectionResetError):
+            ask(second, b"mit")
+        assert proxy.answers_cut == 1
+        assert ask(first, b"commit") == b"commit"
+    with connect(proxy) as third:
+        assert ask(third, b"claim, commit") == b"claim, commit"
+    assert proxy.answers_cut == 1
+
+
+def test_an_answer_is_lost_only_if_it_holds_what_it_should(proxy: FaultProxy) -> None:
+    with connect(proxy) as client:
+        proxy.cut_answer_to(b"pop", holding=b"message")
+        assert ask(client, b"pop nothing") == b"pop nothing"
+        with pytest.raises(ConnectionResetError):
+            ask(client, b"pop message")
+    assert proxy.answers_cut == 1
+
+
 def test_slow_takes_its_time(proxy: FaultProxy) -> None:
     with connect(proxy) as client:
         proxy.slow(chunk_bytes=1, pause_seconds=0.05)
