@@ -49,8 +49,11 @@ class MaintenanceStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Start the thread."""
+        publisher = Publisher(worker.app)
+        consumption = Consumption(worker, publisher)
+        consumption.start()
         self._thread = MaintenanceThread(
-            worker.hostname, worker.concurrency, Publisher(worker.app), Consumption(worker)
+            worker.hostname, worker.concurrency, publisher, consumption
         )
         self._thread.start()
 
@@ -88,7 +91,7 @@ class MaintenanceThread(threading.Thread):
     def run(self) -> None:
         """Do rounds until the worker stops."""
         while not self._stopping.is_set():
-            self._report.write(self._consumption.complaint(self._database, self._publisher))
+            self._report.write(self._consumption.complaint)
             try:
                 self._round()
                 self._say_trouble(None)
