@@ -16,7 +16,7 @@ define install
 @"$(PYTHON)" -m app.local.install $(1)
 endef
 
-.PHONY: help run test check fix migration requirements clean
+.PHONY: help run test faults check fix migration requirements clean
 
 help: ## List what make can do
 	@awk -F ': ## ' '/^[a-z]+: ## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,10 @@ run: ## Start everything: PostgreSQL, Valkey, API, worker, Flower; Ctrl-C stops 
 test: ## Run all tests; some only: make test ARGS="tests/unit -k cancel"
 	$(call install,$(FOR_ALL))
 	@exec $(VENV) -m pytest $(ARGS)
+
+faults: ## Pull every plug, again and again: all fault tests in their long form, some 40 minutes
+	$(call install,$(FOR_ALL))
+	@FAULTS=long exec $(VENV) -m pytest -s tests/faults tests/model $(ARGS)
 
 check: ## Check format, lint, types, imports, migrations and documents
 	$(call install,$(FOR_ALL))

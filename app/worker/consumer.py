@@ -37,11 +37,24 @@ def _surviving(loop: Callable[..., Any]) -> Callable[..., Any]:
 class PatientConsumer(Consumer):
     """Tries to reach the broker every two seconds at least, without end."""
 
+    # Set by Celery's part of the class that is called Tasks; None while not connected.
+    task_consumer: Any
+
     def __init__(self, *args: Any, **options: Any) -> None:
         # Workers need to know nothing of each other, since what they share is in PostgreSQL. To
         # ask around at the start (mingle) takes a second, and a worker told to stop in it crashes.
         super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
         self.loop: Callable[..., Any] = _surviving(self.loop)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Leave the old connection without putting the messages of running tasks back.
+
+        kombu would try so on a connection that is lost, and then write them to a file in the
+        temporary folder, at each outage another one. The tasks are in PostgreSQL.
+        """
+        if self.task_consumer is not None:
+            self.task_consumer.channel.qos.restore_at_shutdown = False
+        super().on_connection_error_after_connected(exc)
 
     def ensure_connected(self, conn: Any) -> Any:
         """Return the connection once it stands; a shutdown asked for meanwhile still happens."""

@@ -4,6 +4,7 @@ SOAK_SECONDS sets its length, FAULT_SEED repeats a sequence of faults.
 """
 
 import os
+import re
 import signal
 import time
 from collections import Counter, defaultdict
@@ -97,8 +98,10 @@ def test_whatever_is_pulled_out_nothing_is_lost_doubled_or_stuck(
     # uvicorn ends by the signal itself, after it has shut down in order.
     assert exits == {"api": -signal.SIGTERM, **dict.fromkeys(WORKERS, 0)}
     assert survivors(soak_lab.service.settings["TEST_LEDGER"]) == []
-    # One file a user, which says that a worker lives.
-    assert [name for name in left if not name.endswith(".alive")] == []
+    # One file a user, which says that a worker lives; and what billiard, Celery's process pool,
+    # cannot remove when its main process is killed.
+    assert [name for name in left if not re.search(r"\.alive$|^pymp-", name)] == []
+    assert len([name for name in left if name.startswith("pymp-")]) <= soak.starts - len(WORKERS)
 
 
 def _unfinished_after(lab: Lab, seconds: float) -> list[tuple[int, str, int]]:
