@@ -143,4 +143,6 @@ def _locked(path: Path) -> Iterator[int | None]:
     try:
         yield file
     finally:
+        # Not left to close(): a process that was forked meanwhile has the file open too.
+        fcntl.flock(file, fcntl.LOCK_UN)
         os.close(file)
