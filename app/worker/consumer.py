@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from celery import signals
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
@@ -29,6 +30,8 @@ def _surviving(loop: Callable[..., Any]) -> Callable[..., Any]:
             return loop(*args)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             log.exception("Dropped a message that cannot be read; connecting to Redis anew")
+            # What Celery says of the other messages that it drops: this one was taken, too.
+            signals.task_rejected.send(sender=None, message=None, exc=error)
             raise ConnectionResetError("a message could not be read") from error
 
     return run

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.domain.priority import QueueName
 from tests import servers
 from tests.api.answers import assert_problem
 from tests.service import Service
@@ -126,7 +127,7 @@ def test_metrics_stay_readable_without_the_database(
     ):
         assert all(math.isnan(sample.value) for sample in families[name].samples)
     queues = families["task_manager_queue_messages"].samples
-    assert [sample.value for sample in queues] == [0, 0, 0]
+    assert [sample.value for sample in queues] == [0] * len(QueueName)
 
 
 @pytest.mark.parametrize("broker", ["refuses", "says nothing"])

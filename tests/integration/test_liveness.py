@@ -165,6 +165,19 @@ def test_a_busy_worker_with_a_backlog_is_green(own: Watched) -> None:
         own.lab.service.wait_until(task_id, "COMPLETED")
 
 
+def test_a_worker_that_throws_away_what_it_cannot_read_is_green(own: Watched) -> None:
+    own.start_worker()
+    with own.lab.publisher._redis() as client:
+        # Some six a second are dropped, since Celery connects anew after each.
+        client.lpush("medium", *(["no message"] * 500))
+
+    own.assert_stays_green(LONG)
+
+    with own.lab.publisher._redis() as client:
+        assert 0 < client.llen("medium") < 500
+        client.delete("medium")
+
+
 def test_messages_in_a_queue_that_the_worker_is_told_to_leave_are_no_fault(own: Watched) -> None:
     own.start_worker()
     control = own.lab.publisher._celery.control
