@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     maintenance_interval_seconds: float = Field(
         default=0.5,
         ge=0.05,
-        le=60,
+        le=5,
         description="Seconds between two rounds of rescue, requeueing and due retries",
     )
     redispatch_after_seconds: float = Field(

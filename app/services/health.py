@@ -15,8 +15,9 @@ from app.db import schema, waiting, workers
 from app.db.engine import Database
 from app.errors import Unavailable
 
-# A worker speaks every two seconds or so; after this long without a word it counts as gone.
-WORKER_SILENCE_SECONDS = 10.0
+# A worker speaks every two seconds or so; after this long without a word it counts as gone. A round
+# of its maintenance may take most of that while Redis is frozen.
+WORKER_SILENCE_SECONDS = 15.0
 
 # What a program may want of a check's detail, by name; None while it is not known.
 Facts = Mapping[str, int | float | None]

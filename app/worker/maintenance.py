@@ -112,7 +112,9 @@ class MaintenanceThread(threading.Thread):
         if time.monotonic() >= self._next_beat:
             with self._database.transaction() as connection:
                 schema.check(connection)
-                workers.beat(connection, self._worker, self._concurrency)
+                # One that takes no messages is no worker to count on, nor are its slots.
+                if not self._consumption.complaint:
+                    workers.beat(connection, self._worker, self._concurrency)
                 workers.forget_silent(connection, _FORGET_SECONDS)
             self._next_beat = time.monotonic() + _BEAT_SECONDS
         while not crashed_tasks.empty():
