@@ -1,7 +1,7 @@
 """What the maintenance loop reads and repairs, in bounded batches that never wait for a lock.
 
 Rows locked by somebody else are skipped: whoever holds them is changing them, and the next round
-comes half a second later. That also keeps two batches from deadlocking.
+comes half a second later. That also keeps two batches from deadlocking. Only `rescue_from` waits.
 """
 
 from collections.abc import Sequence
@@ -186,7 +186,12 @@ def rescue_lapsed(connection: Connection, crash_limit: int, limit: int) -> list[
 
 
 def rescue_from(connection: Connection, worker: str, crash_limit: int) -> list[Moved]:
-    """End or requeue what a worker process ran that is known to be dead."""
+    """End or requeue what a worker process ran that is known to be dead.
+
+    Whoever holds the task just now, as a cancel does, is waited for: it is said once that a
+    process has died, and no later round would come back to it before its lease has lapsed.
+    """
+    connection.execute(_LOCK_RUNNING, {"p_worker": worker})
     return _rescue(connection, _RESCUE_FROM, crash_limit, p_worker=worker, p_limit=10)
 
 
@@ -243,5 +248,11 @@ def _rescue_statements(gone: ColumnElement[bool]) -> tuple[Select[Any], ...]:
     )
 
 
+_LOCK_RUNNING = (
+    select(TaskRow.id)
+    .where(TaskRow.status == Status.IN_PROGRESS.value, TaskRow.worker == bindparam("p_worker"))
+    .order_by(TaskRow.lease_expires_at)
+    .with_for_update()
+)
 _RESCUE_LAPSED = _rescue_statements(TaskRow.lease_expires_at < func.now())
 _RESCUE_FROM = _rescue_statements(TaskRow.worker == bindparam("p_worker"))

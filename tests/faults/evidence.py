@@ -115,7 +115,7 @@ def error_lines(lab: Lab, *names: str, expected: Iterable[str] = ()) -> list[str
         f"{name}: {line}"
         for name in names
         for line in lab.service.log(name).splitlines()
-        if re.search(r" (ERROR|CRITICAL) |Traceback", line)
+        if re.search(r" (ERROR|CRITICAL) |^Exception |^Fatal ", line)
         and not any(words in line for words in expected)
     ]
 
