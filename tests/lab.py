@@ -1,6 +1,6 @@
 """A worker that knows the tests' own task types, and a way to give it such tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from app.db import tasks
 from app.db.engine import Database
 from app.domain.priority import Priority
 from app.domain.task import NewTask, TaskMessage
+from app.services.lifecycle.dispatch import dispatch
 from app.settings import Settings
 from tests.ledger import Ledger
 from tests.service import Service
@@ -47,11 +48,19 @@ class Lab:
         return task_id
 
     def publish(self, task_id: int) -> None:
+        """Publish a task without recording it, as a publisher does that dies in between."""
+        assert self.publisher.publish([self._message(task_id)]) == 1
+
+    def dispatch(self, task_ids: Sequence[int]) -> None:
+        """Publish tasks and record it, as the API does."""
+        messages = [self._message(task_id) for task_id in task_ids]
+        assert dispatch(self.database, self.publisher, messages) == len(messages)
+
+    def _message(self, task_id: int) -> TaskMessage:
         with self.database.transaction() as connection:
             task = tasks.get(connection, task_id)
         assert task is not None
-        message = TaskMessage(task.id, task.queue, task.type, task.title, task.created_at)
-        assert self.publisher.publish([message]) == 1
+        return TaskMessage(task.id, task.queue, task.type, task.title, task.updated_at)
 
 
 @contextmanager

@@ -43,36 +43,6 @@ def test_strict_priority_between_waiting_tasks(broken_lab: Lab) -> None:
     assert broken_lab.ledger.started() == by_urgency
 
 
-def test_redis_away_for_six_seconds_delays_work_and_nothing_else(
-    broken_lab: Lab, broker: EmbeddedValkey
-) -> None:
-    """What kills a worker of Celery 5.7.0: two slots, one task running, Redis stopped."""
-    broken_lab.service.start_worker()
-    running = broken_lab.start("sleep", seconds=8)
-
-    broker.kill()
-    created = []
-    away_until = time.monotonic() + 6
-    while time.monotonic() < away_until:
-        asked_at = time.monotonic()
-        created.append(broken_lab.service.create()["id"])
-        assert time.monotonic() - asked_at < 0.5
-        with broken_lab.service.client() as client:
-            assert client.get("/health").status_code == 503
-    broker.start()
-
-    wait_for(lambda: broken_lab.service.read(created[0])["status"] != "NEW", 5, "dispatched again")
-    # A task of the ledger's kind, consumed by the slot that was free all the time.
-    after = broken_lab.add("sleep", priority=Priority.HIGH)
-    wait_for(lambda: broken_lab.ledger.words(after), 10, "the worker consumes again")
-    done = broken_lab.service.wait_until(running, "COMPLETED", "FAILED")
-    assert (done["status"], done["attempt"]) == ("COMPLETED", 1)
-    assert broken_lab.ledger.words(running) == ["1 started", "1 finished"]
-    for task_id in created[:10]:
-        with broken_lab.service.client() as client:
-            assert client.delete(f"/tasks/{task_id}").status_code == 204
-
-
 def test_everything_in_redis_lost_loses_no_task(broken_lab: Lab, broker: EmbeddedValkey) -> None:
     waiting = [broken_lab.add("sleep", priority=priority) for priority in Priority for _ in "123"]
     for task_id in waiting:

@@ -197,20 +197,15 @@ def test_a_task_that_kills_its_process_each_time_fails_and_says_why(shared_lab: 
     assert shared_lab.service.wait_until(after, "COMPLETED")["attempt"] == 1
 
 
-def test_doubled_and_nonsensical_messages_run_nothing_twice(shared_lab: Lab) -> None:
-    task_id = shared_lab.add("sleep", seconds=0.3)
-    for _ in range(5):
-        shared_lab.publish(task_id)
+def test_nonsensical_messages_are_dropped_and_the_worker_goes_on(shared_lab: Lab) -> None:
     celery = shared_lab.publisher._celery
-    for arguments in ([], ["x"], [-1], [2**70], [1, 2], [{"id": task_id}], [True]):
+    for arguments in ([], ["x"], [-1], [2**70], [1, 2], [{"id": 1}], [True]):
         celery.send_task("app.run_task", args=arguments, queue="medium", ignore_result=True)
     celery.send_task("app.run_task", args=[10**9], queue="medium", ignore_result=True)
 
-    shared_lab.service.wait_until(task_id, "COMPLETED")
     after = shared_lab.add("sleep")
     shared_lab.service.wait_until(after, "COMPLETED")
 
-    assert shared_lab.ledger.words(task_id) == ["1 started", "1 finished"]
     assert shared_lab.service.log("worker").count("Dropped a message that names no task") >= 6
 
 
