@@ -1,0 +1,125 @@
+"""What must hold after every transaction, between what was committed before it and after it."""
+
+from app.domain.status import FINAL, Status
+from tests.model.operations import Operation
+from tests.model.snapshot import Row, Snapshot
+from tests.model.timeline import RESCUES, Event, replay
+from tests.model.violation import require
+from tests.model.workers import Crew, is_of
+
+
+def check(before: Snapshot, after: Snapshot, operation: Operation, crew: Crew) -> None:
+    """Raise a Violation if this operation's transaction may not have led from before to after."""
+    for task_id in before.keys() - after.keys():
+        require(operation.deletes == task_id, "only its deletion removes a task", task_id)
+    for task_id, row in after.items():
+        if task_id in before:
+            _check_change(before[task_id], row, operation, crew)
+        else:
+            # An id is never used again, so that this also catches a deleted task that returns.
+            newest = max(before, default=0)
+            require(operation.creates and task_id > newest, "what is deleted never returns", row)
+        _check_row(row)
+    _check_beliefs(before, after, operation, crew)
+
+
+def _check_row(row: Row) -> None:
+    """Compare a row with its own timeline."""
+    events = [event.name for event in row.timeline]
+    added = events.count("released") + events.count("rescued")
+    said = replay(row.timeline, row.max_attempts - added)
+    for name in ("status", "attempt", "max_attempts", "failures", "crashes", "cancel_requested"):
+        require(
+            getattr(row, name) == getattr(said, name), "a row is what its timeline says", said, row
+        )
+    require(
+        row.status != Status.COMPLETED or row.result == result_of(row.id, row.attempt),
+        "the attempt that the row names stored its result",
+        row,
+    )
+
+
+def result_of(task_id: int, attempt: int) -> dict[str, int]:
+    """Return what the model's handler returns, different for every attempt."""
+    return {"task": task_id, "attempt": attempt}
+
+
+def _check_change(before: Row, after: Row, operation: Operation, crew: Crew) -> None:
+    known = len(before.timeline)
+    require(after.timeline[:known] == before.timeline, "a timeline only grows", before, after)
+    news = after.timeline[known:]
+    added = sum(event.name in {"released", "rescued"} for event in news)
+    require(
+        after.max_attempts == before.max_attempts + added,
+        "what is no fault of the task costs no attempt",
+        before,
+        after,
+    )
+    for event in news:
+        require(
+            event.name in operation.writes,
+            "only its own writer writes a line",
+            event,
+            operation.name,
+        )
+    if before.status in FINAL:
+        require(not news and after.ending == before.ending, "final is final", before, after)
+    if not news:
+        require(after.status == before.status, "a status changes with a line", before, after)
+        require(after.ending == before.ending, "nothing changes silently", before, after)
+    else:
+        _check_first(news[0], before, operation, crew)
+
+
+def _check_first(event: Event, before: Row, operation: Operation, crew: Crew) -> None:
+    """Check the circumstances of a line; those of the first one of a transaction are known."""
+    if event.name == "claimed":
+        require(before.due_since >= 0, "a task is claimed when it is due, not before", before)
+        message = operation.message
+        require(
+            message is None or message.queue == before.queue,
+            "a message starts nothing in another queue",
+            message,
+            before,
+        )
+    if event.name in {"completed", "failed", "retry_scheduled", "released"}:
+        identity = operation.worker and crew[operation.worker].identity
+        require(
+            before.worker == identity,
+            "a worker ends no attempt but its own",
+            identity,
+            before,
+        )
+    by_upkeep = operation.worker is None and event.name == "cancelled"
+    if event.name in RESCUES or (by_upkeep and before.status == Status.IN_PROGRESS):
+        require(
+            before.lapsed or before.worker in crew.gone,
+            "only an attempt whose worker is gone is rescued",
+            before,
+        )
+
+
+def _check_beliefs(before: Snapshot, after: Snapshot, operation: Operation, crew: Crew) -> None:
+    held: set[int] = set()
+    for worker in crew.workers.values():
+        belief = worker.belief
+        if belief is None or not belief.safe:
+            continue
+        task = belief.task
+        was, now = before.get(task.id), after.get(task.id)
+        if was is None or not _runs(was, task.attempt):
+            # Deleted, or settled with an answer that was lost.
+            continue
+        require(task.id not in held, "one worker holds the lease", task)
+        held.add(task.id)
+        if now is not None and not _runs(now, task.attempt):
+            require(
+                operation.worker == worker.name and is_of(belief, task.id, was.attempt),
+                "nobody else ends an attempt while its lease lasts",
+                was,
+                now,
+            )
+
+
+def _runs(row: Row, attempt: int) -> bool:
+    return row.status == Status.IN_PROGRESS and row.attempt == attempt

@@ -1,0 +1,51 @@
+"""How far a task has come before the interleaving begins, by whole operations."""
+
+from enum import Enum, auto
+
+from app.domain.priority import Priority
+from app.services.lifecycle.attempts import Failed
+from tests.model import clients, faults, upkeep, work
+from tests.model.world import A_WHILE, World
+
+
+class Beginning(Enum):
+    """Where a task stands at first. One that runs needs a worker that is free for it."""
+
+    OFFERED = auto()
+    # In its queue, twice, and so are all that follow.
+    DISPATCHED = auto()
+    RUNNING = auto()
+    CANCEL_REQUESTED = auto()
+    # Its first attempt failed, and it is time for the next one, which nobody has published yet.
+    DUE_AGAIN = auto()
+    # Its worker was frozen for longer than its lease, and goes on now.
+    LAPSED = auto()
+    # The same, but it was rescued and is in its queue again.
+    RESCUED = auto()
+
+
+def tell(world: World, priority: Priority, max_attempts: int, beginning: Beginning) -> None:
+    """Create a task and bring it to its beginning, or as far as that is possible."""
+    world.run(clients.create(world, priority, max_attempts))
+    task_id = world.ids[-1]
+    if beginning is Beginning.OFFERED:
+        return
+    world.run(upkeep.dispatch_offers(world))
+    index = next(i for i, m in enumerate(world.broker.messages) if m.task_id == task_id)
+    world.broker.double(index)
+    name = next((w.name for w in world.crew.workers.values() if w.belief is None), None)
+    if beginning is Beginning.DISPATCHED or name is None:
+        return
+    world.run(work.claim(world, name, world.broker.take(index)))
+    match beginning:
+        case Beginning.CANCEL_REQUESTED:
+            world.run(clients.cancel(world, task_id))
+        case Beginning.DUE_AGAIN:
+            world.run(work.settle(world, name, Failed("broken", permanent=False)))
+            world.pass_time(A_WHILE)
+        case Beginning.LAPSED | Beginning.RESCUED:
+            faults.lapse(world, task_id)
+            faults.thaw(world)
+            if beginning is Beginning.RESCUED:
+                world.run(upkeep.rescue_lapsed(world))
+                world.run(upkeep.dispatch_due(world))

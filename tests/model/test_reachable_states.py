@@ -1,0 +1,68 @@
+"""Every state that whole operations reach keeps every promise, and leads to an end."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import pytest
+
+from app.db.engine import Connection, Database
+from app.domain.priority import Priority
+from app.settings import Settings
+from tests.model import clients
+from tests.model.effort import LONG, TIME_LIMIT
+from tests.model.reachable import Explorer, Graph
+from tests.model.situations import SITUATIONS
+from tests.model.world import World
+
+
+@pytest.fixture
+def connection(direct: Database) -> Iterator[Connection]:
+    with direct.engine.connect() as connection:
+        yield connection
+        connection.rollback()
+
+
+def created(world: World, priority: Priority, attempts: int) -> None:
+    """Begin with nothing but a new task."""
+    world.run(clients.create(world, priority, attempts))
+
+
+# What is closed: all that can befall an urgent task with one or two attempts, and a common one
+# with two that people raise and lower as well.
+_CLOSURES: dict[str, tuple[Mapping[str, Callable[[World], None]], bool]] = {
+    "one attempt": ({"new": partial(created, priority=Priority.HIGH, attempts=1)}, False),
+    "two attempts": ({"new": partial(created, priority=Priority.HIGH, attempts=2)}, False),
+    "priorities": ({"new": partial(created, priority=Priority.MEDIUM, attempts=2)}, True),
+}
+
+
+def test_three_moves_from_any_situation_break_no_promise(
+    connection: Connection, settings: Settings
+) -> None:
+    graph = Explorer(connection, settings).explore(SITUATIONS, most_depth=3)
+    say(graph)
+    assert not graph.stuck()
+
+
+@pytest.mark.timeout(TIME_LIMIT)
+@pytest.mark.parametrize("closure", _CLOSURES if LONG else ["one attempt"])
+def test_what_can_befall_a_task_breaks_no_promise(
+    connection: Connection, settings: Settings, closure: str
+) -> None:
+    beginnings, priorities_change = _CLOSURES[closure]
+    graph = Explorer(connection, settings).explore(
+        beginnings,
+        most_depth=100 if LONG else 6,
+        may_happen=lambda move: priorities_change or not move.startswith("make it"),
+    )
+    say(graph)
+    assert not graph.stuck()
+    if LONG:
+        assert not graph.untried
+
+
+def say(graph: Graph) -> None:
+    print(
+        f"{len(graph.origin)} states, {graph.edges} moves, {graph.depth} deep; "
+        f"{len(graph.ended)} are ends, {len(graph.untried)} were not gone on from"
+    )
