@@ -69,6 +69,12 @@ CLAIM_TOO_SOON = Mutant("a claim does not wait", r" AND tasks\.run_at <= now\(\)
 CLAIM_FROM_ANYWHERE = Mutant(
     "a claim follows messages from other queues", r" AND tasks\.queue = %\(p_queue\)s", "", _CLAIM
 )
+RESUMED_BY_ANYBODY = Mutant(
+    "a claim without an answer takes what others run",
+    r" AND tasks\.worker = %\(p_worker\)s",
+    "",
+    "^UPDATE",
+)
 RESCUE_OF_THE_LIVING = Mutant(
     "a rescue asks for no lapsed lease", r"tasks\.lease_expires_at < now\(\)", "true"
 )

@@ -1,10 +1,17 @@
 """The model finds faults: each mutant of the service breaks the promise that it should."""
 
+from functools import partial
+
 import pytest
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis_settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from app.db.engine import Database
 from app.settings import Settings
 from tests.model import mutants, schedules
+from tests.model.effort import LONG, TIME_LIMIT
+from tests.model.machine import Interleavings
 from tests.model.mutants import Mutant
 from tests.model.reachable import Explorer
 from tests.model.situations import SITUATIONS
@@ -12,32 +19,43 @@ from tests.model.stage import Stage
 from tests.model.violation import Violation
 from tests.model.world import World
 
+# Where each is found, after how many moves, and what is said then.
+BY_MOVES = [
+    (mutants.NO_FENCE, "taken_over", 1, "a worker ends no attempt but its own"),
+    (mutants.NO_FENCE_FOR_HEARTBEATS, "taken_over", 1, "a heartbeat hears whether"),
+    (mutants.NO_STATUS_GUARD, "running", 1, "a status changes as the model says"),
+    # The table's own constraint refuses what this one tries.
+    (mutants.CANCEL_FORGOTTEN, "being_cancelled", 1, "no error of its own"),
+    (mutants.CANCEL_NOT_STORED, "running", 1, "a row is what its timeline says"),
+    (mutants.CLAIM_OF_RUNNING, "running", 1, "a status changes as the model says"),
+    (mutants.CLAIM_TOO_SOON, "running", 2, "claimed when it is due"),
+    (mutants.CLAIM_FROM_ANYWHERE, "dispatched", 2, "starts nothing in another queue"),
+    (mutants.RESUMED_BY_ANYBODY, "running", 1, "what was claimed is the worker's own"),
+    (mutants.RESCUE_OF_THE_LIVING, "running", 1, "whose worker is gone is rescued"),
+    (mutants.CRASH_NOT_COUNTED, "lapsed", 1, "a row is what its timeline says"),
+    (mutants.NO_CRASH_LIMIT, "lapsed_for_the_last_time", 1, "crashes end at their limit"),
+    (mutants.CRASH_COSTS_AN_ATTEMPT, "lapsed", 1, "costs no attempt"),
+]
+# Found only when two operations meet.
+BY_ORDERS = [
+    (mutants.NO_LOCK, "dispatched", "a cancel's answer is true|an accepted cancel is written"),
+    (mutants.CANCEL_FORGOTTEN_BY_RESCUE, "lapsed", "no error of its own"),
+]
+# Found only when everything has come to rest, and a task has not come to its end.
+BY_REST = [
+    (mutants.NO_RESCUE, "orphaned"),
+    (mutants.RETRIES_UNPUBLISHED, "due_again"),
+    (mutants.LOST_MESSAGES_STAY_LOST, "message_lost"),
+]
+EVERY = [case[0] for case in (*BY_MOVES, *BY_ORDERS, *BY_REST)]
+SOON_FOUND = [mutants.CLAIM_OF_RUNNING, mutants.CANCEL_NOT_STORED, mutants.NO_RESCUE]
+
 
 @pytest.mark.parametrize(
-    ("mutant", "situation", "depth", "promise"),
-    [
-        (mutants.NO_FENCE, "taken_over", 1, "a worker ends no attempt but its own"),
-        (mutants.NO_FENCE_FOR_HEARTBEATS, "taken_over", 1, "a heartbeat hears whether"),
-        (mutants.NO_STATUS_GUARD, "running", 1, "a status changes as the model says"),
-        (mutants.CANCEL_FORGOTTEN, "being_cancelled", 1, "no error of its own"),
-        (mutants.CANCEL_NOT_STORED, "running", 1, "a row is what its timeline says"),
-        (mutants.CLAIM_OF_RUNNING, "running", 1, "a status changes as the model says"),
-        (mutants.CLAIM_TOO_SOON, "running", 2, "claimed when it is due"),
-        (mutants.CLAIM_FROM_ANYWHERE, "dispatched", 2, "starts nothing in another queue"),
-        (mutants.RESCUE_OF_THE_LIVING, "running", 1, "whose worker is gone is rescued"),
-        (mutants.CRASH_NOT_COUNTED, "lapsed", 1, "a row is what its timeline says"),
-        (mutants.NO_CRASH_LIMIT, "lapsed_for_the_last_time", 1, "crashes end at their limit"),
-        (mutants.CRASH_COSTS_AN_ATTEMPT, "lapsed", 1, "costs no attempt"),
-    ],
-    ids=lambda value: value.name if isinstance(value, Mutant) else "-",
+    ("mutant", "situation", "depth", "promise"), BY_MOVES, ids=[case[0].name for case in BY_MOVES]
 )
 def test_a_fault_is_found_by_whole_operations(
-    direct: Database,
-    settings: Settings,
-    mutant: Mutant,
-    situation: str,
-    depth: int,
-    promise: str,
+    direct: Database, settings: Settings, mutant: Mutant, situation: str, depth: int, promise: str
 ) -> None:
     with direct.engine.connect() as connection, mutant.planted():
         explorer = Explorer(connection, settings)
@@ -47,12 +65,7 @@ def test_a_fault_is_found_by_whole_operations(
 
 
 @pytest.mark.parametrize(
-    ("mutant", "situation", "promise"),
-    [
-        (mutants.NO_LOCK, "dispatched", "a cancel's answer is true|an accepted cancel is written"),
-        (mutants.CANCEL_FORGOTTEN_BY_RESCUE, "lapsed", "no error of its own"),
-    ],
-    ids=lambda value: value.name if isinstance(value, Mutant) else "-",
+    ("mutant", "situation", "promise"), BY_ORDERS, ids=[case[0].name for case in BY_ORDERS]
 )
 def test_a_fault_is_found_between_two_statements(
     stage: Stage, world: World, mutant: Mutant, situation: str, promise: str
@@ -61,17 +74,29 @@ def test_a_fault_is_found_between_two_statements(
         schedules.explore(stage, world, SITUATIONS[situation], most_switches=1, to_the_end=False)
 
 
-@pytest.mark.parametrize(
-    ("mutant", "situation"),
-    [
-        (mutants.NO_RESCUE, "orphaned"),
-        (mutants.RETRIES_UNPUBLISHED, "due_again"),
-        (mutants.LOST_MESSAGES_STAY_LOST, "message_lost"),
-    ],
-    ids=lambda value: value.name if isinstance(value, Mutant) else "-",
-)
+@pytest.mark.parametrize(("mutant", "situation"), BY_REST, ids=[case[0].name for case in BY_REST])
 def test_a_task_that_is_stuck_is_found(
     stage: Stage, world: World, mutant: Mutant, situation: str
 ) -> None:
     with mutant.planted(), pytest.raises(Violation, match="every task comes to its end"):
         schedules.explore(stage, world, SITUATIONS[situation], most_switches=0, to_the_end=True)
+
+
+@pytest.mark.timeout(TIME_LIMIT)
+@pytest.mark.parametrize("mutant", EVERY if LONG else SOON_FOUND, ids=lambda mutant: mutant.name)
+def test_a_fault_is_found_by_chance(stage: Stage, world: World, mutant: Mutant) -> None:
+    with mutant.planted(), pytest.raises(Violation):
+        run_state_machine_as_test(
+            partial(Interleavings, stage, world),
+            settings=hypothesis_settings(
+                max_examples=3000 if LONG else 200,
+                stateful_step_count=50,
+                deadline=None,
+                # The same chance each time, and nothing to learn from what is found.
+                derandomize=True,
+                database=None,
+                phases=[Phase.generate],
+                report_multiple_bugs=False,
+                suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+            ),
+        )
