@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from app.settings import Settings
 from tests.faults.conftest import LONG
 from tests.faults.evidence import now, rows, timeline, wait_until_final
@@ -15,6 +17,8 @@ GRACE_SECONDS: float = Settings.model_fields["soft_shutdown_seconds"].default
 ELSEWHERE_SECONDS = 2.0
 # Neither Celery's shutdown nor the statement that hands a task back is free.
 OVERHEAD_SECONDS = 0.5
+
+pytestmark = pytest.mark.timeout(900 if LONG else 120)
 
 
 def test_a_deploy_costs_short_tasks_nothing_and_moves_long_ones(worker_lab: Lab) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import httpx
+import pytest
 from sqlalchemy import text
 
 from app.db import attempts, tasks
@@ -31,6 +32,8 @@ ALLOWED = {
     "DELETE": {204},
     "cancel": {200, 202, 409},
 }
+
+pytestmark = pytest.mark.timeout(900 if LONG else 180)
 
 
 @dataclass

@@ -185,18 +185,6 @@ def test_a_task_whose_process_dies_runs_again_at_once(shared_lab: Lab) -> None:
     assert done["attempt"] <= done["max_attempts"]
 
 
-def test_a_task_that_kills_its_process_each_time_fails_and_says_why(shared_lab: Lab) -> None:
-    task_id = shared_lab.start("poison")
-
-    done = shared_lab.service.wait_until(task_id, "COMPLETED", "FAILED", seconds=20)
-
-    assert done["status"] == "FAILED"
-    assert "3 time(s)" in done["error_info"]
-    assert shared_lab.ledger.words(task_id) == ["1 started", "2 started", "3 started"]
-    after = shared_lab.add("sleep")
-    assert shared_lab.service.wait_until(after, "COMPLETED")["attempt"] == 1
-
-
 def test_nonsensical_messages_are_dropped_and_the_worker_goes_on(shared_lab: Lab) -> None:
     celery = shared_lab.publisher._celery
     for arguments in ([], ["x"], [-1], [2**70], [1, 2], [{"id": 1}], [True]):
@@ -223,38 +211,6 @@ def test_an_attempt_that_takes_too_long_is_stopped_and_counts_as_a_failure(
     assert "longer than the 1 s" in done["error_info"]
     assert events(own_lab, task_id).count("retry_scheduled") == 1
     assert own_lab.ledger.words(task_id) == ["1 started", "2 started"]
-
-
-def test_a_killed_worker_loses_no_task(own_lab: Lab) -> None:
-    own_lab.service.start_worker("first")
-    tasks = [own_lab.start("sleep", seconds=3) for _ in range(2)]
-
-    own_lab.service.kill("first")
-    own_lab.service.start_worker("second")
-
-    for task_id in tasks:
-        done = own_lab.service.wait_until(task_id, "COMPLETED", "FAILED", seconds=15)
-        assert (done["status"], done["attempt"]) == ("COMPLETED", 2)
-        assert own_lab.ledger.words(task_id) == ["1 started", "2 started", "2 finished"]
-
-
-def test_a_frozen_worker_cannot_write_a_late_result(own_lab: Lab) -> None:
-    first = own_lab.service.start_worker("first")
-    task_id = own_lab.start("sleep", seconds=1.5)
-    frozen = [first, *first.children(recursive=True)]
-    for process in frozen:
-        process.suspend()
-    try:
-        own_lab.service.start_worker("second")
-        done = own_lab.service.wait_until(task_id, "COMPLETED", "FAILED", seconds=15)
-        assert done["result"] == "done by attempt 2"
-    finally:
-        for process in frozen:
-            process.resume()
-
-    wait_for(lambda: "LOST" in own_lab.service.log("first"), 10, "the late result was refused")
-    after = own_lab.service.read(task_id)
-    assert (after["status"], after["result"]) == ("COMPLETED", "done by attempt 2")
 
 
 def test_cancels_at_any_moment_hit_their_own_task_only(shared_lab: Lab) -> None:
