@@ -15,6 +15,7 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 
 from app.db import schema, wait
+from app.db.silence import Silence, StillSilentError
 from app.errors import DatabaseUnavailable
 from app.settings import Settings
 
@@ -87,6 +88,8 @@ class Database:
             application_name,
             timeout_seconds or settings.database_timeout_seconds,
         )
+        self._silence = Silence()
+        event.listen(self._engine, "after_cursor_execute", lambda *_: self._silence.end())
 
     @property
     def engine(self) -> Engine:
@@ -102,16 +105,24 @@ class Database:
             SchemaOutdated: a table or column is missing.
         """
         try:
-            with self._engine.begin() as connection:
+            with self._silence.respected(), self._engine.begin() as connection:
                 yield connection
+        except StillSilentError as error:
+            raise DatabaseUnavailable("PostgreSQL does not answer.") from error
         except sqlalchemy.exc.TimeoutError as error:
             raise DatabaseUnavailable("All database connections are in use.") from error
         except sqlalchemy.exc.DBAPIError as error:
+            self._note_silence(error.orig)
             if isinstance(error.orig, _SCHEMA_ERRORS):
                 self._check_schema()
             raise _translated(error) from error
         except psycopg2.OperationalError as error:
+            self._note_silence(error)
             raise DatabaseUnavailable(_one_line(error)) from error
+
+    def _note_silence(self, error: BaseException | None) -> None:
+        if isinstance(error, wait.NoAnswerError):
+            self._silence.note()
 
     def _check_schema(self) -> None:
         """Tell a schema that is behind from a statement of ours that is wrong.

@@ -17,6 +17,10 @@ import psycopg2.extensions
 _LONGEST_POLL = 3600.0
 
 
+class NoAnswerError(psycopg2.OperationalError):
+    """PostgreSQL said nothing for as long as one waits."""
+
+
 class BoundedConnection(psycopg2.extensions.connection):
     """A connection whose waits end. Subclasses made by `bounded` say when."""
 
@@ -35,7 +39,7 @@ def _wait(connection: psycopg2.extensions.connection) -> None:
     """Wait for a statement's answer, or for a new connection.
 
     Raises:
-        psycopg2.OperationalError: the time is over. psycopg2 then closes the connection, since
+        NoAnswerError: the time is over. psycopg2 then closes the connection, since
             nothing is known of the statement any more.
     """
     limit = _limit(connection)
@@ -51,7 +55,7 @@ def _wait(connection: psycopg2.extensions.connection) -> None:
         )
         left = deadline - time.monotonic()
         if left <= 0:
-            raise psycopg2.OperationalError(f"PostgreSQL gave no answer within {limit:g} s")
+            raise NoAnswerError(f"PostgreSQL gave no answer within {limit:g} s")
         poller.poll(min(left, _LONGEST_POLL) * 1000)
 
 

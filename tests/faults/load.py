@@ -28,13 +28,16 @@ class Answer:
 
 
 class Load:
-    """Posting, reading and cancelling clients, each in a thread of its own."""
+    """Posting, reading and cancelling clients, each in a thread of its own.
+
+    May run several times, as for several faults; `worst` and `latest` are about the last time.
+    """
 
     def __init__(self, service: Service, chance: random.Random) -> None:
         self._service = service
         self._chance = chance
         self._has_ended = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._before = 0
         self.answers: list[Answer] = []
         # Answers that were not as they should be, and clients that got none at all.
         self.complaints: list[str] = []
@@ -43,17 +46,19 @@ class Load:
     def running(self, *, posters: int = 2, others: int = 1, pause: float = 0.15) -> Iterator[None]:
         """Let clients work while the block lasts, each with about `pause` seconds in between."""
         steps = [self._post] * posters + [self._read, self._cancel] * others
-        self._threads = [
+        self._before = len(self.answers)
+        self._has_ended.clear()
+        threads = [
             threading.Thread(target=self._repeat, args=(step, pause), name=step.__name__)
             for step in steps
         ]
-        for thread in self._threads:
+        for thread in threads:
             thread.start()
         try:
             yield
         finally:
             self._has_ended.set()
-            for thread in self._threads:
+            for thread in threads:
                 thread.join()
 
     def pause(self, seconds: float) -> None:
@@ -73,16 +78,18 @@ class Load:
             if answer.request == request and answer.status in statuses and answer.task_id
         }
 
-    def worst(self, request: str = "") -> Answer:
+    @property
+    def latest(self) -> list[Answer]:
+        """The answers of the last run."""
+        return self.answers[self._before :]
+
+    def worst(self) -> Answer:
         """Return the answer that took longest."""
-        return max(
-            (answer for answer in self.answers if request in answer.request),
-            key=lambda answer: answer.seconds,
-        )
+        return max(self.latest, key=lambda answer: answer.seconds)
 
     def summary(self) -> str:
         """Return how often each request was answered how."""
-        count = Counter(f"{answer.request} {answer.status}" for answer in self.answers)
+        count = Counter(f"{answer.request} {answer.status}" for answer in self.latest)
         return ", ".join(f"{what}: {times}" for what, times in sorted(count.items()))
 
     def _repeat(self, step: Callable[[httpx.Client], None], pause: float) -> None:

@@ -1,17 +1,13 @@
 """Servers pulled out from under the running service: each test its own, so that none suffers."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.domain.priority import Priority
-from app.local.postgres import EmbeddedPostgres
 from app.local.valkey import EmbeddedValkey
 from tests.lab import Lab, lab
-from tests.servers import migrate
-from tests.support import wait_for
 
 
 @pytest.fixture
@@ -55,33 +51,3 @@ def test_everything_in_redis_lost_loses_no_task(broken_lab: Lab, broker: Embedde
     for task_id in waiting:
         done = broken_lab.service.wait_until(task_id, "COMPLETED", "FAILED", seconds=15)
         assert (done["status"], done["attempt"]) == ("COMPLETED", 1)
-
-
-def test_postgresql_away_is_answered_with_503_and_survived(redis_url: str, tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "postgres") as server:
-        migrate(server.url())
-        with lab(server.url(), redis_url, tmp_path, DATABASE_TIMEOUT_SECONDS="2") as own:
-            own.service.start_worker()
-            running = own.start("sleep", seconds=3)
-            server.kill()
-
-            with own.service.client() as client:
-                asked_at = time.monotonic()
-                answers = [
-                    client.get(f"/tasks/{running}"),
-                    client.post("/tasks/", json={"title": "x"}),
-                ]
-                assert time.monotonic() - asked_at < 5
-                for answer in answers:
-                    assert answer.status_code == 503
-                    assert answer.headers["content-type"] == "application/problem+json"
-                    assert int(answer.headers["retry-after"]) > 0
-                assert client.get("/health").status_code == 503
-                assert client.get("/health/live").status_code == 200
-
-            server.start()
-            wait_for(lambda: own.service._answers("/health"), 15, "healthy again")
-            done = own.service.wait_until(running, "COMPLETED", "FAILED", seconds=30)
-            assert done["status"] == "COMPLETED"
-            after = own.add("sleep")
-            assert own.service.wait_until(after, "COMPLETED", "FAILED")["status"] == "COMPLETED"

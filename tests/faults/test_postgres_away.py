@@ -1,0 +1,122 @@
+"""PostgreSQL killed, shut down and frozen, while clients and two workers use it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from app.settings import Settings
+from tests import servers
+from tests.faults.conftest import LONG
+from tests.faults.evidence import chance
+from tests.faults.figures import figure
+from tests.faults.load import Load
+from tests.faults.servers import Plug, postgres_plug
+from tests.faults.verdict import assert_consistent, seconds_until_work_goes_on
+from tests.lab import Lab, lab
+
+# What the service promises, in seconds: for an answer, and until work goes on afterwards.
+LONGEST_ANSWER: float = (
+    Settings.model_fields["database_connect_timeout_seconds"].default
+    + Settings.model_fields["database_timeout_seconds"].default
+)
+WORKS_AGAIN_AFTER = 5.0
+
+
+@pytest.fixture(scope="module")
+def postgres_server(
+    postgres: servers.Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Plug]:
+    with postgres_plug(postgres, tmp_path_factory.mktemp("postgres_away")) as plug:
+        yield plug
+
+
+@pytest.fixture(scope="module")
+def away_lab(
+    postgres_server: Plug, valkey: servers.Redis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
+    """A lab with two workers, which must live through all the outages here."""
+    with (
+        valkey.database() as redis_url,
+        lab(
+            postgres_server.url,
+            redis_url,
+            tmp_path_factory.mktemp("lab"),
+            SIMULATED_WORK_SECONDS="0",
+            TEST_LENGTHS="0.02 0.1 0.2 0.6",
+        ) as own,
+    ):
+        own.service.worker_app = "tests.faults.worker_app"
+        own.service.start_worker("first")
+        own.service.start_worker("second")
+        yield own
+
+
+@pytest.fixture(scope="module")
+def load(away_lab: Lab) -> Load:
+    return Load(away_lab.service, chance("outages of PostgreSQL"))
+
+
+Outage = Callable[[Plug, Load], None]
+
+
+def killed(server: Plug, load: Load) -> None:
+    server.kill()
+    load.pause(3)
+    server.start()
+
+
+def shut_down(server: Plug, load: Load) -> None:
+    server.stop()
+    load.pause(3)
+    server.start()
+
+
+def frozen(seconds: float) -> Outage:
+    def outage(server: Plug, load: Load) -> None:
+        server.freeze()
+        load.pause(seconds)
+        server.thaw()
+
+    return outage
+
+
+OUTAGES = {
+    "killed": killed,
+    "shut down": shut_down,
+    "frozen for 8 s": frozen(8),
+    "frozen for longer than a lease": frozen(20),
+}
+if LONG:
+    OUTAGES |= {
+        f"{name}, round {number}": outage
+        for number in range(2, 6)
+        for name, outage in OUTAGES.items()
+    }
+    OUTAGES |= {f"frozen for {seconds} s": frozen(seconds) for seconds in (2, 4.9, 5.1, 11, 15, 40)}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", OUTAGES)
+def test_postgresql_away_is_answered_in_time_and_leaves_nothing_inconsistent(
+    away_lab: Lab, postgres_server: Plug, load: Load, name: str
+) -> None:
+    processes = dict(away_lab.service.processes)
+    # Their second attempts, if the outage costs the first ones, are short.
+    running = [away_lab.start("long_at_first", seconds=seconds) for seconds in (4, 9)]
+
+    # More than the API has threads: none may wait for a thread and then for the database as well.
+    with load.running(posters=20, others=10, pause=2):
+        load.pause(1)
+        OUTAGES[name](postgres_server, load)
+        again = seconds_until_work_goes_on(away_lab, 30)
+        load.pause(1)
+
+    print(load.summary())
+    figure(f"PostgreSQL {name}: longest answer", load.worst().seconds)
+    figure(f"PostgreSQL {name}: work goes on", again)
+    ended = assert_consistent(away_lab, load, seconds=30)
+    assert {ended[task_id].status for task_id in running} == {"COMPLETED"}
+    assert {answer.status for answer in load.latest} >= {200, 201, 503}
+    assert load.worst().seconds < LONGEST_ANSWER, load.worst()
+    assert again < WORKS_AGAIN_AFTER
+    assert all(process.poll() is None for process in processes.values())
