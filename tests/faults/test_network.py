@@ -1,0 +1,91 @@
+"""A bad network before PostgreSQL and before Redis, while clients and two workers use them."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import LONG
+from tests.faults.evidence import chance
+from tests.faults.figures import figure
+from tests.faults.load import Load
+from tests.faults.proxy import FaultProxy
+from tests.faults.servers import Plug, RedisPlug
+from tests.faults.verdict import assert_consistent, seconds_until_work_goes_on
+from tests.lab import Lab, lab
+
+# What the service promises, in seconds.
+WORKS_AGAIN_AFTER = 5.0
+
+# What is done to every connection, and for how many seconds.
+FAULTS: dict[str, tuple[Callable[[FaultProxy], None], float]] = {
+    "hangs": (FaultProxy.hang, 3),
+    "refuses": (FaultProxy.refuse, 2),
+    "resets": (FaultProxy.reset, 0.5),
+    **{
+        f"cuts answers after {size} bytes": (lambda proxy, size=size: proxy.cut_after(size), 1)
+        for size in (0, 1, 5, 20, 100)
+    },
+    "is slow": (lambda proxy: proxy.slow(16, 0.005), 2),
+}
+if LONG:
+    FAULTS |= {
+        "hangs for longer than time-outs": (FaultProxy.hang, 9),
+        "refuses for long": (FaultProxy.refuse, 12),
+        "is very slow": (lambda proxy: proxy.slow(4, 0.02), 6),
+        **{
+            f"cuts answers after {size} bytes": (lambda proxy, size=size: proxy.cut_after(size), 2)
+            for size in (2, 10, 17, 23, 35, 50, 200, 350, 500, 800, 1200, 2500)
+        },
+    }
+
+
+@pytest.fixture
+def network_lab(postgres_server: Plug, redis_server: RedisPlug, tmp_path: Path) -> Iterator[Lab]:
+    with lab(
+        postgres_server.url,
+        redis_server.url,
+        tmp_path,
+        SIMULATED_WORK_SECONDS="0",
+        TEST_LENGTHS="0.02 0.1 0.2 0.6",
+    ) as own:
+        own.service.worker_app = "tests.faults.worker_app"
+        own.service.start_worker("first")
+        own.service.start_worker("second")
+        yield own
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("server", ["PostgreSQL", "Redis"])
+def test_a_bad_network_loses_doubles_and_halves_nothing(
+    network_lab: Lab, postgres_server: Plug, redis_server: RedisPlug, server: str
+) -> None:
+    proxy = (postgres_server if server == "PostgreSQL" else redis_server).proxy
+    random = chance(f"a bad network before {server}")
+    processes = dict(network_lab.service.processes)
+    names = [name for name in FAULTS for _ in range(3 if LONG else 1)]
+    random.shuffle(names)
+    load = Load(network_lab.service, random)
+    recoveries: dict[str, float] = {}
+
+    with load.running(posters=4, others=2, pause=0.5):
+        load.pause(1)
+        for name in names:
+            make, seconds = FAULTS[name]
+            make(proxy)
+            load.pause(seconds)
+            proxy.heal()
+            recovery = seconds_until_work_goes_on(network_lab, 30)
+            recoveries[name] = max(recovery, recoveries.get(name, 0))
+
+    print(load.summary())
+    for name, recovery in recoveries.items():
+        figure(f"network: {server} {name}: work goes on", recovery)
+    figure(f"network: {server}: longest answer", load.worst().seconds)
+    ended = assert_consistent(network_lab, load, seconds=30)
+    assert not [row.id for row in ended.values() if row.crashes]
+    assert all(process.poll() is None for process in processes.values())
+    if server == "Redis":
+        # Clients notice nothing of it.
+        assert 503 not in {answer.status for answer in load.answers}
+    assert max(recoveries.values()) < WORKS_AGAIN_AFTER, recoveries
