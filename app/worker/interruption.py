@@ -96,25 +96,29 @@ class Run:
         with self._lock:
             _current = None
 
-    def stop(self, reason: StopReason) -> float:
-        """Ask the run to stop, from another thread; return the seconds since the first asking.
+    def stop(self, reason: StopReason, grace_seconds: float) -> float:
+        """Ask the run to stop, from another thread; return the seconds that it has left for it.
 
-        To be called again until the run is over: it interrupts once more each second.
+        They count from the first asking. To be called again until the run is over: it interrupts
+        once more each second.
         """
         now = time.monotonic()
         if self.stop_reason is None:
             self.stop_reason = reason
             self._stop_since = now
+        deadline = self._stop_since + grace_seconds
+        if now >= deadline:
+            return deadline - now
         if now - self._interrupted_at >= _AGAIN_AFTER_SECONDS:
             self._interrupted_at = now
             self._armed = True
-        self._wake()
-        return now - self._stop_since
+        self._wake(deadline)
+        return deadline - time.monotonic()
 
-    def _wake(self) -> None:
+    def _wake(self, deadline: float) -> None:
         """Send the signal until the main thread has raised, which it puts off in delicate code."""
         for _ in range(_WAKE_TRIES):
-            if not (self._armed and self._running):
+            if not (self._armed and self._running) or time.monotonic() >= deadline:
                 return
             signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
             time.sleep(_WAKE_SECONDS)

@@ -37,6 +37,8 @@ class LeaseKeeper:
         self._run: Run | None = None
         self._claimed_at = 0.0
         self._renewed_at = 0.0
+        # Seconds to the next heartbeat: sooner than usual where a run's time to stop ends sooner.
+        self._pause_seconds = settings.heartbeat_seconds
         self._changed = threading.Condition()
         self._vitals = OwnVitals()
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
@@ -77,17 +79,20 @@ class LeaseKeeper:
 
     def _is_over_soon(self, run: Run) -> bool:
         """Wait for a heartbeat's time and return whether the run ended in it."""
-        return self._changed.wait_for(
-            lambda: self._run is not run, self._settings.heartbeat_seconds
-        )
+        return self._changed.wait_for(lambda: self._run is not run, self._pause_seconds)
 
     def _beat(self, run: Run) -> None:
         # Renewed while it is being stopped too: a handler that is slow to stop still runs.
         heard = None if run.stop_reason is StopReason.LOST else self._renew(run)
         reason = run.stop_reason or heard or self._time_is_up()
-        if reason is not None and run.stop(reason) > self._grace_seconds(reason):
+        self._pause_seconds = self._settings.heartbeat_seconds
+        if reason is None:
+            return
+        left = run.stop(reason, self._grace_seconds(reason))
+        if left <= 0:
             log.warning("task %d does not stop; its process is killed", run.task.id)
             run.kill_process(lambda: self._settle_stopped(run))
+        self._pause_seconds = min(self._pause_seconds, max(left, 0.0))
 
     def _grace_seconds(self, reason: StopReason) -> float:
         """Return how long a run may take to stop; with the lease lost, no longer than that ran."""

@@ -31,6 +31,8 @@ _BEAT_SECONDS = 2.0
 # Seconds after which a silent worker is taken off the list.
 _FORGET_SECONDS = 60 * WORKER_SILENCE_SECONDS
 _STOP_SECONDS = 2.0
+# Seconds between two looks for processes of the pool that have died.
+_LOOK_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,9 @@ class MaintenanceStep(bootsteps.StartStopStep):
             worker.hostname, worker.concurrency, publisher, consumption
         )
         self._thread.start()
+        # The pool hears of a process's death a moment before the system has its exit code, looks,
+        # finds none, and looks again only after five seconds: with a slot less, and its task lost.
+        worker.timer.call_repeatedly(_LOOK_SECONDS, worker.pool.maintain_pool)
 
     def stop(self, worker: Any) -> None:
         """End the thread; bounded, since a shutdown must not hang on a database that does."""

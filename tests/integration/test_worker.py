@@ -3,19 +3,12 @@
 The service's own word counts only together with the ledger that handlers write outside it.
 """
 
-import random
-import threading
-import time
-
 import pytest
 import redis
 from sqlalchemy import text
 
 from tests.lab import Lab
 from tests.support import wait_for
-
-INTERRUPTIBLE = ["sleep", "socket_wait", "cpu_loop", "child_process", "swallows_exceptions"]
-DEAF = ["swallows_everything", "deaf_c_call"]
 
 
 def events(lab: Lab, task_id: int) -> list[str]:
@@ -131,36 +124,6 @@ def test_a_message_that_cannot_be_read_is_dropped_and_the_worker_goes_on(
     assert shared_lab.service.wait_until(neighbour, "COMPLETED")["attempt"] == 1
 
 
-@pytest.mark.parametrize("kind", INTERRUPTIBLE)
-def test_a_cancel_stops_the_running_code_and_not_its_neighbour(shared_lab: Lab, kind: str) -> None:
-    neighbour = shared_lab.start("sleep", seconds=4)
-    task_id = shared_lab.start(kind, seconds=60)
-
-    asked_at = time.monotonic()
-    assert cancel(shared_lab, task_id) == 202
-    shared_lab.service.wait_until(task_id, "CANCELLED", seconds=5)
-    took = time.monotonic() - asked_at
-
-    assert took < 1.5
-    assert shared_lab.ledger.words(task_id) == ["1 started"]
-    assert cancel(shared_lab, task_id) == 200
-    assert shared_lab.service.wait_until(neighbour, "COMPLETED", "FAILED")["attempt"] == 1
-    assert shared_lab.ledger.words(neighbour) == ["1 started", "1 finished"]
-
-
-@pytest.mark.parametrize("kind", DEAF)
-def test_deaf_code_is_killed_after_the_grace_time(shared_lab: Lab, kind: str) -> None:
-    neighbour = shared_lab.start("sleep", seconds=5)
-    task_id = shared_lab.start(kind, seconds=60)
-
-    assert cancel(shared_lab, task_id) == 202
-    done = shared_lab.service.wait_until(task_id, "CANCELLED", seconds=6)
-
-    assert done["attempt"] == 1
-    assert shared_lab.ledger.words(task_id) == ["1 started"]
-    assert shared_lab.service.wait_until(neighbour, "COMPLETED", "FAILED")["attempt"] == 1
-
-
 def test_deleting_a_running_task_stops_it(shared_lab: Lab) -> None:
     task_id = shared_lab.start("sleep", seconds=60)
 
@@ -173,16 +136,6 @@ def test_deleting_a_running_task_stops_it(shared_lab: Lab) -> None:
         "the worker has stopped the deleted task",
     )
     assert shared_lab.ledger.words(task_id) == ["1 started"]
-
-
-def test_a_task_whose_process_dies_runs_again_at_once(shared_lab: Lab) -> None:
-    task_id = shared_lab.start("dies_once")
-
-    # Far sooner than its lease of 15 s would end.
-    done = shared_lab.service.wait_until(task_id, "COMPLETED", "FAILED", seconds=5)
-
-    assert (done["status"], done["result"]) == ("COMPLETED", "done by attempt 2")
-    assert done["attempt"] <= done["max_attempts"]
 
 
 def test_nonsensical_messages_are_dropped_and_the_worker_goes_on(shared_lab: Lab) -> None:
@@ -211,28 +164,3 @@ def test_an_attempt_that_takes_too_long_is_stopped_and_counts_as_a_failure(
     assert "longer than the 1 s" in done["error_info"]
     assert events(own_lab, task_id).count("retry_scheduled") == 1
     assert own_lab.ledger.words(task_id) == ["1 started", "2 started"]
-
-
-def test_cancels_at_any_moment_hit_their_own_task_only(shared_lab: Lab) -> None:
-    chance = random.Random(20261124)
-    tasks: list[int] = []
-    codes: dict[int, int] = {}
-    with shared_lab.service.client() as client:
-        for _ in range(20):
-            batch = [shared_lab.add("sleep", seconds=chance.uniform(0, 0.15)) for _ in range(12)]
-            for task_id in batch:
-                shared_lab.publish(task_id)
-            # In about the time the batch takes, so that waiting, running and ended ones are hit.
-            for task_id in chance.sample(batch, 6):
-                codes[task_id] = client.post(f"/tasks/{task_id}/cancel").status_code
-                threading.Event().wait(chance.uniform(0, 0.1))
-            tasks += batch
-    assert set(codes.values()) == {200, 202, 409}
-    accepted = {task_id for task_id, code in codes.items() if code != 409}
-
-    for task_id in tasks:
-        done = shared_lab.service.wait_until(task_id, "COMPLETED", "CANCELLED", "FAILED")
-        expected = "CANCELLED" if task_id in accepted else "COMPLETED"
-        assert (task_id, done["status"]) == (task_id, expected)
-        if expected == "COMPLETED":
-            assert shared_lab.ledger.words(task_id) == ["1 started", "1 finished"]
