@@ -94,6 +94,17 @@ class Publisher:
         except (ValueError, KeyError, TypeError, RecursionError):
             return _BEGINNING
 
+    def has_forgotten(self) -> bool:
+        """Return, once, whether Redis has lost everything since this was last asked by anybody.
+
+        A key of ours then is missing, as it is at the very first time.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer.
+        """
+        with self._redis() as client:
+            return bool(client.set(_MARK, "", nx=True))
+
     def queue_lengths(self) -> dict[QueueName, int]:
         """Return how many messages wait in each queue.
 
@@ -123,4 +134,6 @@ class Publisher:
             raise BrokerUnavailable(f"Redis does not answer: {error}") from error
 
 
+# Beside the queues in the same Redis database, and lost together with them.
+_MARK = "task-manager:remembers"
 _BEGINNING = datetime.fromisoformat("0001-01-01T00:00:00+00:00")

@@ -99,6 +99,23 @@ def test_all_messages_lost_are_published_again_the_most_urgent_first(
     assert [messages(queues, queue) for queue in ("high", "medium", "low")] == [3, 3, 3]
 
 
+def test_messages_that_are_lost_right_after_publishing_are_found_at_once(
+    database: Database, publisher: Publisher, settings: Settings, queues: Any
+) -> None:
+    maintenance.run_round(database, publisher, settings)
+    waiting = [add_dispatched(database, publisher, p) for p in Priority]
+    queues.flushall()
+
+    maintenance.run_round(database, publisher, settings)
+
+    assert [messages(queues, queue) for queue in ("high", "medium", "low")] == [1, 1, 1]
+    # Noticed once; a message taken since then is given its time.
+    assert queues.rpop("low")
+    maintenance.run_round(database, publisher, settings)
+    assert messages(queues, "low") == 0
+    assert [read(database, task.id).status for task in waiting] == [Status.PENDING] * 3
+
+
 def test_one_message_lost_in_a_long_queue_is_found_and_the_others_are_left(
     database: Database, publisher: Publisher, settings: Settings, queues: Any
 ) -> None:

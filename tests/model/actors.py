@@ -5,6 +5,7 @@ rollback, and each publishing, its thread reports where it is and waits for an o
 to meet one of the troubles that a process can meet there.
 """
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -151,12 +152,14 @@ class Actor:
             raise Died
         self._reports.put(point)
         order = self._orders.get()
+        self._dying = order in {Order.DIE, Order.COMMIT_AND_DIE}
         if order in {Order.COMMIT_AND_DIE, Order.COMMIT_AND_DISCONNECT}:
-            connection.connection.dbapi_connection.commit()
-        if order in {Order.DIE, Order.COMMIT_AND_DIE}:
-            self._dying = True
+            # On a connection that the server has dropped this fails, as it may.
+            with contextlib.suppress(psycopg2.Error):
+                connection.connection.dbapi_connection.commit()
+        if self._dying:
             raise Died
-        if order in {Order.DISCONNECT, Order.COMMIT_AND_DISCONNECT}:
+        if order is not Order.GO:
             raise psycopg2.OperationalError("the model lost the connection")
 
     def _at_statement(self, connection: Any, *_: Any) -> None:
@@ -181,6 +184,9 @@ class GatedBroker(Broker):
         """Wait for the order, then publish."""
         self._actor.wait(Point.PUBLISH)
         return self._shared.publish(messages)
+
+    def has_forgotten(self) -> bool:
+        return self._shared.has_forgotten()
 
     def oldest_message_at(self, queue: QueueName) -> datetime | None:
         """Ask the shared broker."""

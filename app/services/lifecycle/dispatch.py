@@ -23,13 +23,16 @@ log = logging.getLogger(__name__)
 def dispatch(database: Database, publisher: Publisher, messages: Sequence[TaskMessage]) -> int:
     """Publish messages and record the tasks as PENDING; return how many were published.
 
+    When the broker fails halfway nothing is recorded, because it may have lost what it had just
+    accepted; what it has not lost is then doubled.
+
     Raises:
         DatabaseUnavailable: they were published but not recorded; maintenance will do it again.
     """
     published = publisher.publish(messages)
-    if published:
+    if published == len(messages):
         with database.transaction() as connection:
-            store.mark_dispatched(connection, messages[:published])
+            store.mark_dispatched(connection, messages)
     return published
 
 

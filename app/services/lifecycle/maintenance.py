@@ -102,14 +102,15 @@ def find_lost_messages(database: Database, publisher: Publisher, settings: Setti
     Raises:
         BrokerUnavailable: Redis does not answer, so nothing can be said.
     """
+    # A message that was taken just now is given time for its claim. But when all are gone, waiting
+    # would let less urgent tasks overtake those that were published last.
+    patience = 0.0 if publisher.has_forgotten() else settings.redispatch_after_seconds
     for queue in QUEUES_BY_URGENCY:
         is_done = False
         oldest = publisher.oldest_message_at(queue)
         for _ in _batches():
             with database.transaction() as connection:
-                lost = store.forget_lost_messages(
-                    connection, queue, oldest, settings.redispatch_after_seconds, _BATCH
-                )
+                lost = store.forget_lost_messages(connection, queue, oldest, patience, _BATCH)
             if lost:
                 log.warning("Found %d tasks whose message queue %s has lost", len(lost), queue)
             is_done = len(lost) < _BATCH
