@@ -22,6 +22,8 @@ class Beginning(Enum):
     LAPSED = auto()
     # The same, but it was rescued and is in its queue again.
     RESCUED = auto()
+    # The same, and another worker runs it already, if there is one that is free.
+    TAKEN_OVER = auto()
 
 
 def tell(world: World, priority: Priority, max_attempts: int, beginning: Beginning) -> None:
@@ -31,21 +33,31 @@ def tell(world: World, priority: Priority, max_attempts: int, beginning: Beginni
     if beginning is Beginning.OFFERED:
         return
     world.run(upkeep.dispatch_offers(world))
-    index = next(i for i, m in enumerate(world.broker.messages) if m.task_id == task_id)
-    world.broker.double(index)
-    name = next((w.name for w in world.crew.workers.values() if w.belief is None), None)
-    if beginning is Beginning.DISPATCHED or name is None:
+    world.broker.double(len(world.broker.messages) - 1)
+    first = None if beginning is Beginning.DISPATCHED else _claim(world, task_id)
+    if first is None:
         return
-    world.run(work.claim(world, name, world.broker.take(index)))
     match beginning:
         case Beginning.CANCEL_REQUESTED:
             world.run(clients.cancel(world, task_id))
         case Beginning.DUE_AGAIN:
-            world.run(work.settle(world, name, Failed("broken", permanent=False)))
+            world.run(work.settle(world, first, Failed("broken", permanent=False)))
             world.pass_time(A_WHILE)
-        case Beginning.LAPSED | Beginning.RESCUED:
+        case Beginning.LAPSED | Beginning.RESCUED | Beginning.TAKEN_OVER:
             faults.lapse(world, task_id)
             faults.thaw(world)
-            if beginning is Beginning.RESCUED:
-                world.run(upkeep.rescue_lapsed(world))
-                world.run(upkeep.dispatch_due(world))
+    if beginning in {Beginning.RESCUED, Beginning.TAKEN_OVER}:
+        world.run(upkeep.rescue_lapsed(world))
+        world.run(upkeep.dispatch_due(world))
+    if beginning is Beginning.TAKEN_OVER:
+        _claim(world, task_id)
+
+
+def _claim(world: World, task_id: int) -> str | None:
+    """Let a worker that is free claim a task by a message about it, and return who it was."""
+    free = [worker.name for worker in world.crew.workers.values() if worker.belief is None]
+    found = [i for i, message in enumerate(world.broker.messages) if message.task_id == task_id]
+    if not free or not found:
+        return None
+    world.run(work.claim(world, free[0], world.broker.take(found[0])))
+    return free[0]
