@@ -29,7 +29,7 @@ test: ## Run all tests; some only: make test ARGS="tests/unit -k cancel"
 	$(call install,$(FOR_ALL))
 	@exec $(VENV) -m pytest $(ARGS)
 
-faults: ## Pull every plug, again and again: all fault tests in their long form, some 40 minutes
+faults: ## Pull every plug, again and again: all fault tests in their long form, an hour or two
 	$(call install,$(FOR_ALL))
 	@FAULTS=long exec $(VENV) -m pytest -s tests/faults tests/model $(ARGS)
 

@@ -62,7 +62,7 @@ def test_an_api_killed_in_a_burst_keeps_what_it_answered_and_halves_nothing(
     # With the ledger also for tasks that clients have posted.
     service.worker_app = "tests.faults.worker_app"
     burst = Burst(service.url)
-    kills = 10 if LONG else 3
+    kills = 10 if LONG else 2
     for round_number in range(kills):
         has_ended = threading.Event()
         clients = [

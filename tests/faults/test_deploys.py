@@ -26,7 +26,7 @@ def test_a_deploy_costs_short_tasks_nothing_and_moves_long_ones(worker_lab: Lab)
     service = worker_lab.service
     service.settings["WORKER_CONCURRENCY"] = "3"
     service.start_worker("worker0")
-    for number in range(8 if LONG else 2):
+    for number in range(8 if LONG else 1):
         leaving, staying = f"worker{number}", f"worker{number + 1}"
         # It stays full until the other one is ready, so that each gets its own.
         short = [worker_lab.start("waits_for_word", seconds=seconds) for seconds in (0, 4)]

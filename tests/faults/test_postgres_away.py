@@ -82,11 +82,11 @@ def frozen(seconds: float) -> Outage:
 
 OUTAGES = {
     "killed": killed,
-    "shut down": shut_down,
     "frozen for 8 s": frozen(8),
     "frozen for longer than a lease": frozen(20),
 }
 if LONG:
+    OUTAGES["shut down"] = shut_down
     OUTAGES |= {
         f"{name}, round {number}": outage
         for number in range(2, 6)

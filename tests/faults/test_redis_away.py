@@ -83,12 +83,11 @@ OUTAGES: dict[str, tuple[float, Outage]] = {
     "stopped for 6 s": (6, stopped(6)),
     "three quick flaps": (3, flapping),
     "frozen for 12 s": (12, frozen(12)),
-    "stopped for 60 s": (60, stopped(60)),
 }
 if LONG:
     OUTAGES |= {
         f"stopped for {seconds:g} s": (seconds, stopped(seconds))
-        for seconds in (0.7, 1.9, 2.6, 4.1, 5, 9.3, 15.8, 33.2, 300)
+        for seconds in (0.7, 1.9, 2.6, 4.1, 5, 9.3, 15.8, 33.2, 60, 300)
     }
     OUTAGES |= {"frozen for 60 s": (60, frozen(60))}
 
