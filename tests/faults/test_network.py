@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import servers
 from tests.faults.conftest import LONG
 from tests.faults.evidence import chance
 from tests.faults.figures import figure
 from tests.faults.load import Load
 from tests.faults.proxy import FaultProxy
-from tests.faults.servers import Plug, RedisPlug
+from tests.faults.servers import Plug, RedisPlug, postgres_plug, redis_plug
 from tests.faults.verdict import assert_consistent, seconds_until_work_goes_on
 from tests.lab import Lab, lab
 
@@ -40,12 +41,30 @@ if LONG:
     }
 
 
-@pytest.fixture
-def network_lab(postgres_server: Plug, redis_server: RedisPlug, tmp_path: Path) -> Iterator[Lab]:
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("network")
+
+
+@pytest.fixture(scope="module")
+def postgres_server(postgres: servers.Postgres, directory: Path) -> Iterator[Plug]:
+    with postgres_plug(postgres, directory) as plug:
+        yield plug
+
+
+@pytest.fixture(scope="module")
+def redis_server(valkey: servers.Redis, directory: Path) -> Iterator[RedisPlug]:
+    with redis_plug(valkey, directory) as plug:
+        yield plug
+
+
+@pytest.fixture(scope="module")
+def network_lab(postgres_server: Plug, redis_server: RedisPlug, directory: Path) -> Iterator[Lab]:
+    """A lab with two workers, which must live through everything here."""
     with lab(
         postgres_server.url,
         redis_server.url,
-        tmp_path,
+        directory,
         SIMULATED_WORK_SECONDS="0",
         TEST_LENGTHS="0.02 0.1 0.2 0.6",
     ) as own:
@@ -55,17 +74,21 @@ def network_lab(postgres_server: Plug, redis_server: RedisPlug, tmp_path: Path) 
         yield own
 
 
+@pytest.fixture(scope="module")
+def load(network_lab: Lab) -> Load:
+    return Load(network_lab.service, chance("a bad network"))
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("server", ["PostgreSQL", "Redis"])
 def test_a_bad_network_loses_doubles_and_halves_nothing(
-    network_lab: Lab, postgres_server: Plug, redis_server: RedisPlug, server: str
+    network_lab: Lab, postgres_server: Plug, redis_server: RedisPlug, load: Load, server: str
 ) -> None:
     proxy = (postgres_server if server == "PostgreSQL" else redis_server).proxy
-    random = chance(f"a bad network before {server}")
+    random = chance(f"the faults before {server}")
     processes = dict(network_lab.service.processes)
     names = [name for name in FAULTS for _ in range(3 if LONG else 1)]
     random.shuffle(names)
-    load = Load(network_lab.service, random)
     recoveries: dict[str, float] = {}
 
     with load.running(posters=4, others=2, pause=0.5):
@@ -87,5 +110,5 @@ def test_a_bad_network_loses_doubles_and_halves_nothing(
     assert all(process.poll() is None for process in processes.values())
     if server == "Redis":
         # Clients notice nothing of it.
-        assert 503 not in {answer.status for answer in load.answers}
+        assert 503 not in {answer.status for answer in load.latest}
     assert max(recoveries.values()) < WORKS_AGAIN_AFTER, recoveries

@@ -105,7 +105,8 @@ def test_redis_away_delays_work_and_nothing_else(
     ends_meanwhile = away_lab.start("sleep", seconds=seconds / 2)
     load = Load(away_lab.service, random.Random(name))
 
-    with load.running(posters=2, others=0, pause=0.3):
+    # At a rate at which what waits after an outage is soon done.
+    with load.running(posters=2, others=0, pause=0.3 if seconds < 20 else 0.8):
         load.pause(0.5)
         back_at = outage(redis_server)
         again = wait_for(lambda: started_after(away_lab, back_at), 15, "the worker consumes again")
