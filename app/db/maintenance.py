@@ -51,8 +51,9 @@ def try_lead(connection: Connection) -> bool:
     return bool(connection.execute(_TRY_LEAD).one()[0])
 
 
-# A leader that freezes or vanishes loses the lock this soon, and another goes on.
-_LEAD_TIMEOUT = "5s"
+# A leader that freezes or vanishes loses the lock this soon, and another goes on. Longer than one
+# that is well may wait for a frozen Redis.
+_LEAD_TIMEOUT = "7s"
 _TRY_LEAD = select(
     func.pg_try_advisory_xact_lock(_LOCK_KEY),
     # true: for this transaction only.

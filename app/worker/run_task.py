@@ -24,6 +24,7 @@ from app.worker.lease import LeaseKeeper
 
 # The largest id that the task table can hold.
 _LARGEST_ID = 2**63 - 1
+_QUEUES = frozenset(QueueName)
 # Says whether this process was told to end; newer than the type stubs of billiard.
 _SHUTTING_DOWN = "terminate_handler_fired"
 
@@ -57,9 +58,12 @@ def run_task(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _read(request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, QueueName]:
     """Return what a message says; one that names no task is dropped with a line in the log."""
+    queue = (request.delivery_info or {}).get("routing_key")
     match args:
-        case (int(task_id),) if not kwargs and 0 < task_id <= _LARGEST_ID:
-            return task_id, QueueName(request.delivery_info["routing_key"])
+        # To Python, True is a number too.
+        case (int(task_id),) if task_id is not True and not kwargs and queue in _QUEUES:
+            if 0 < task_id <= _LARGEST_ID:
+                return task_id, QueueName(queue)
     log.warning("Dropped a message that names no task: args %.200r, kwargs %.200r", args, kwargs)
     raise Ignore
 

@@ -1,4 +1,4 @@
-"""Messages doubled and obsolete: each task runs once, and the worker goes on."""
+"""Messages doubled, obsolete and malformed: each task runs once, and the worker goes on."""
 
 import re
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from app.domain.priority import Priority
 from tests import servers
 from tests.faults.conftest import LONG
 from tests.faults.evidence import cancel, rows, timelines, wait_until_final
+from tests.faults.malformed import malformed
 from tests.faults.processes import pool
 from tests.lab import Lab, lab
 from tests.support import wait_for
@@ -125,3 +126,44 @@ def test_messages_of_tasks_that_are_over_change_nothing(
     assert messages_lab.ledger.words(failed) == ["1 started"]
     assert not any(map(messages_lab.ledger.words, tasks[:2]))
     assert deleted not in rows(messages_lab)
+
+
+def test_malformed_messages_are_dropped_each_with_a_line_and_harm_nobody(
+    messages_lab: Lab, queues: "redis.Redis[bytes]"
+) -> None:
+    finished = messages_lab.start("sleep")
+    messages_lab.service.wait_until(finished, "COMPLETED")
+    wait_in_line(messages_lab, queues, 3)
+    messages_lab.publish(finished)
+    good = queues.lpop("medium")
+    assert good is not None
+    neighbour = messages_lab.start("sleep", seconds=12)
+    before = messages_lab.service.read(finished)
+
+    said = {
+        name: said_about(messages_lab, queues, message, finished)
+        for name, message in malformed(good).items()
+    }
+
+    assert {name: lines for name, lines in said.items() if len(lines) != 1} == {}
+    assert messages_lab.service.wait_until(neighbour, "COMPLETED")["attempt"] == 1
+    assert messages_lab.ledger.words(neighbour) == ["1 started", "1 finished"]
+    assert messages_lab.service.read(finished) == before
+    assert messages_lab.ledger.words(finished) == ["1 started", "1 finished"]
+
+
+def said_about(
+    lab: Lab, queues: "redis.Redis[bytes]", message: str | bytes, obsolete: int
+) -> list[str]:
+    """Send a message and return what the worker says of it beside its everyday lines.
+
+    Behind it goes a message of a task that is over. What is said of that one ends the wait.
+    """
+    seen, count = len(lab.service.log("worker")), nothing_to_run(lab, obsolete)
+    queues.lpush("high", message)
+    lab.publish(obsolete)
+    wait_for(
+        lambda: nothing_to_run(lab, obsolete) > count, 10, f"what comes after {message[:99]!r}"
+    )
+    new = lab.service.log("worker")[seen:]
+    return [line for line in new.splitlines() if not re.match(r"\S+ (INFO|DEBUG) ", line)]

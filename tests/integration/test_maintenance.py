@@ -104,6 +104,8 @@ def test_messages_that_are_lost_right_after_publishing_are_found_at_once(
 ) -> None:
     maintenance.run_round(database, publisher, settings)
     waiting = [add_dispatched(database, publisher, p) for p in Priority]
+    for task in waiting:
+        age(database, task, 0.5)
     queues.flushall()
 
     maintenance.run_round(database, publisher, settings)
@@ -262,7 +264,7 @@ def test_a_leader_that_falls_silent_is_followed_by_another(
 
         # Nothing is said on its connection from here on, as by a process that is frozen.
         wait_for(
-            lambda: maintenance.run_round(database, publisher, settings), 8, "another one leads"
+            lambda: maintenance.run_round(database, publisher, settings), 12, "another one leads"
         )
         silent.invalidate()
 

@@ -21,6 +21,8 @@ from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
+# Seconds from the taking of a message to its claim, on a machine that has much to do.
+_CLAIM_SECONDS = 0.3
 # Rows in one statement: enough for thousands a second, little enough to be over at once.
 _BATCH = 500
 # Seconds after which a step of a round leaves the rest to the next round, so that neither the other
@@ -43,6 +45,8 @@ def run_round(database: Database, publisher: Publisher, settings: Settings) -> b
             find_lost_messages(database, publisher, settings)
         except BrokerUnavailable as error:
             log.debug("The queues cannot be compared with the task table: %s", error)
+            # To publish would be in vain, and a second wait would outlast the lead.
+            return True
         dispatch_due(database, publisher)
         return True
 
@@ -102,9 +106,11 @@ def find_lost_messages(database: Database, publisher: Publisher, settings: Setti
     Raises:
         BrokerUnavailable: Redis does not answer, so nothing can be said.
     """
-    # A message that was taken just now is given time for its claim. But when all are gone, waiting
-    # would let less urgent tasks overtake those that were published last.
-    patience = 0.0 if publisher.has_forgotten() else settings.redispatch_after_seconds
+    # A message that was taken just now is given time for its claim. But when all are gone, a long
+    # wait would let less urgent tasks overtake those that were published last.
+    patience = settings.redispatch_after_seconds
+    if publisher.has_forgotten():
+        patience = min(patience, _CLAIM_SECONDS)
     for queue in QUEUES_BY_URGENCY:
         is_done = False
         oldest = publisher.oldest_message_at(queue)

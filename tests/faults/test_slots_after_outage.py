@@ -1,0 +1,36 @@
+"""After Redis was away a worker still takes one message for each free slot, and no more."""
+
+from app.domain.priority import Priority
+from tests.faults.evidence import wait_until_final
+from tests.faults.servers import RedisPlug
+from tests.lab import Lab
+from tests.support import wait_for
+
+
+def test_a_worker_takes_no_more_than_it_can_run_after_an_outage(
+    broker_lab: Lab, redis_server: RedisPlug
+) -> None:
+    """What it took beyond that would wait inside it, ahead of what is more urgent in Redis."""
+    service, ledger = broker_lab.service, broker_lab.ledger
+    service.settings["WORKER_CONCURRENCY"] = "1"
+    service.start_worker()
+    running = broker_lab.start("waits_for_word")
+    for times in (2, 3):
+        redis_server.kill()
+        redis_server.start()
+        wait_for(
+            lambda times=times: service.log("worker").count("Connected to redis") == times,
+            5,
+            "the worker is connected again",
+        )
+    low = [broker_lab.add("sleep", priority=Priority.LOW) for _ in "123"]
+    broker_lab.dispatch(low)
+    high = [broker_lab.add("sleep", priority=Priority.HIGH) for _ in "123"]
+    broker_lab.dispatch(high)
+    assert redis_server.waiting() == len(low + high)
+
+    ledger.give_word()
+
+    ended = wait_until_final(broker_lab, [running, *low, *high], 20)
+    assert {ended[task_id].attempt for task_id in [running, *low, *high]} == {1}
+    assert ledger.started() == [running, *high, *low]
