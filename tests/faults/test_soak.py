@@ -73,14 +73,15 @@ def test_whatever_is_pulled_out_nothing_is_lost_doubled_or_stuck(
 
     recoveries: list[tuple[float, str]] = []
     ends_at = time.monotonic() + SECONDS
-    with clients.at_work(pause=0.3):
+    with clients.at_work(pause=0.5):
         while time.monotonic() < ends_at:
             soak.some_time(1, 4)
             name = soak.make_fault()
             recoveries.append((seconds_until_work_goes_on(soak_lab, LONGEST_RECOVERY), name))
 
     said = clients.said
-    stuck = _unfinished_after(soak_lab, 120)
+    # Most of it is the backlog that the faults have left; what is stuck never ends.
+    stuck = _unfinished_after(soak_lab, 400)
     found, words = rows(soak_lab), _words(soak_lab)
     lost = _lost(said, found)
     doubled = _doubled(soak, found, words)
