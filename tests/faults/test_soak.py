@@ -33,7 +33,7 @@ from tests.lab import Lab, lab
 from tests.service import FINAL
 from tests.support import wait_for
 
-SECONDS = float(os.environ.get("SOAK_SECONDS") or (660 if LONG else 30))
+SECONDS = float(os.environ.get("SOAK_SECONDS") or (660 if LONG else 12))
 MEGABYTE = 2**20
 # What a type ends as when nobody cancels it.
 FAILS = {"gives_up", "exits", "poison", "/tasks/broken"}

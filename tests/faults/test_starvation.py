@@ -90,7 +90,7 @@ PATIENT = st.lists(
 
 @pytest.mark.timeout(900)
 @settings(
-    max_examples=200 if LONG else 15,
+    max_examples=200 if LONG else 8,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
