@@ -186,6 +186,7 @@ class GatedBroker(Broker):
         return self._shared.publish(messages)
 
     def has_forgotten(self) -> bool:
+        """Ask the shared broker."""
         return self._shared.has_forgotten()
 
     def oldest_message_at(self, queue: QueueName) -> datetime | None:

@@ -15,6 +15,7 @@ class Broker:
     def __init__(self) -> None:
         self.messages: tuple[TaskMessage, ...] = ()
         self.up = True
+        self._forgotten = False
 
     def publish(self, messages: Sequence[TaskMessage]) -> int:
         """Take messages, or none while the broker is down."""
@@ -30,8 +31,16 @@ class Broker:
         return next((m.dispatched_at for m in self.messages if m.queue is queue), None)
 
     def has_forgotten(self) -> bool:
-        """Return that nothing was noticed: the hard case, in which only time tells."""
-        return False
+        """Return, once, whether everything was lost. Raises BrokerUnavailable."""
+        if not self.up:
+            raise BrokerUnavailable("the model's broker is down")
+        forgotten, self._forgotten = self._forgotten, False
+        return forgotten
+
+    def forget(self) -> None:
+        """Lose everything, as Redis does that starts without its data."""
+        self.messages = ()
+        self._forgotten = True
 
     def take(self, index: int) -> TaskMessage:
         """Take a message out, from wherever it is."""

@@ -5,4 +5,4 @@ import os
 LONG = os.environ.get("FAULTS") == "long"
 # Seconds after which a test of this package has hung. Shrinking a failure takes minutes.
 TIME_LIMIT = 3600 if LONG else 900
-EXAMPLES = 3_000 if LONG else 120
+EXAMPLES = 3_000 if LONG else 100

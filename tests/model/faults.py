@@ -30,7 +30,7 @@ def disturb_messages(world: World, trouble: MessageTrouble, number: int) -> None
         case MessageTrouble.BROKER_AWAY_OR_BACK:
             broker.up = not broker.up
         case MessageTrouble.ALL_LOST:
-            broker.messages = ()
+            broker.forget()
         case MessageTrouble.LOST if broker.messages:
             broker.take(number % len(broker.messages))
         case MessageTrouble.DOUBLED if broker.messages:
