@@ -51,7 +51,7 @@ def test_one_that_comes_while_a_server_that_is_well_is_tried_is_let_in() -> None
     with silence.respected():
         other = threading.Thread(target=come)
         other.start()
-        wait_for(lambda: silence._changed._waiters, 1, "the other waits for the one that tries")  # type: ignore[attr-defined]
+        wait_for(lambda: silence._changed._waiters, 1, "the other waits for the one that tries")
         assert not came_in.is_set()
         silence.end()
         assert came_in.wait(5)
