@@ -3,6 +3,9 @@
     ServiceError
       TaskNotFound            no task has this id
       TaskAlreadyFinal        the task has ended, so it cannot be cancelled
+      TaskNotEndedBadly       the task has not FAILED and was not CANCELLED, so it cannot run again
+      InvalidTask             a task to create has fields that do not fit its type or the limits
+      TroubleNotAllowed       task types that make trouble on purpose are switched off
       Unavailable             something the service needs does not answer; trying again may help
         DatabaseUnavailable   PostgreSQL refused, broke off or took too long
         SchemaOutdated        the database lacks the tables or columns that this version needs
@@ -10,6 +13,9 @@
 
 Errors inside a task's own work are not here: see `app.handlers.errors`.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from app.domain.status import Status
 
@@ -33,6 +39,42 @@ class TaskAlreadyFinal(ServiceError):
         super().__init__(f"Task {task_id} is {status} already and cannot be cancelled.")
         self.task_id = task_id
         self.status = status
+
+
+class TaskNotEndedBadly(ServiceError):
+    """The task has not FAILED and was not CANCELLED, so it cannot be run again."""
+
+    def __init__(self, task_id: int, status: Status) -> None:
+        super().__init__(
+            f"Task {task_id} is {status}; only one that FAILED or was CANCELLED can run again."
+        )
+        self.task_id = task_id
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one field: the way to it, as keys and indexes, and a reason."""
+
+    path: tuple[str | int, ...]
+    reason: str
+
+
+class InvalidTask(ServiceError):
+    """A task to create has fields that do not fit its type, or the service's limits."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(fault.reason for fault in faults))
+        self.faults = faults
+
+
+class TroubleNotAllowed(ServiceError):
+    """Task types that make trouble on purpose are switched off."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Tasks that make trouble on purpose are switched off here (TROUBLE_TYPES=false)."
+        )
 
 
 class Unavailable(ServiceError):

@@ -9,7 +9,7 @@ import sys
 from functools import lru_cache
 from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -121,7 +121,87 @@ class Settings(BaseSettings):
         description="Seconds within which a waiting task is raised up to the most urgent queue",
     )
 
+    unknown_type_seconds: float = Field(
+        default=600.0,
+        ge=1,
+        le=86_400,
+        description="Seconds that a task waits for a worker that knows its type before it fails",
+    )
+
+    # Task types.
+    task_modules: str = Field(
+        default="",
+        description="Comma-separated importable modules with task types of your own",
+    )
+    trouble_types: bool = Field(
+        default=True,
+        description="Whether the types that make trouble on purpose exist: true or false",
+    )
+
+    # Limits on what a task takes and leaves.
+    max_payload_bytes: int = Field(
+        default=262_144,
+        ge=1024,
+        description="Largest payload in bytes of JSON; a larger one is answered with 422",
+    )
+    max_result_bytes: int = Field(
+        default=262_144,
+        ge=1024,
+        description="Largest result in bytes of JSON; with a larger one the task has failed",
+    )
+    max_note_characters: int = Field(
+        default=500,
+        ge=10,
+        le=10_000,
+        description="Longest progress note in characters; a longer one is cut",
+    )
+    max_log_lines: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Most lines that are kept of what one attempt logs; the first ones are kept",
+    )
+    max_log_line_characters: int = Field(
+        default=2000,
+        ge=10,
+        le=100_000,
+        description="Longest line that is kept of what an attempt logs; a longer one is cut",
+    )
+    max_traceback_characters: int = Field(
+        default=10_000,
+        ge=100,
+        le=1_000_000,
+        description="Longest traceback that is kept of an attempt; of a longer one, both ends",
+    )
+
     # What tasks do.
+    http_request_allow: str = Field(
+        default="",
+        description="Comma-separated hosts, host:port or networks that http_request may reach "
+        "although they are not public",
+    )
+    http_request_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Secret that http_request signs its requests with; empty: it does not",
+    )
+    http_request_max_body_bytes: int = Field(
+        default=65_536,
+        ge=0,
+        le=16_777_216,
+        description="Bytes that http_request keeps of an answer's body; a longer one is cut",
+    )
+    http_request_max_header_bytes: int = Field(
+        default=16_384,
+        ge=1024,
+        le=65_536,
+        description="Bytes of headers that http_request sends, and that it keeps of an answer",
+    )
+    http_request_max_retry_after_seconds: float = Field(
+        default=3600.0,
+        ge=0,
+        le=604_800,
+        description="Longest pause in seconds that an answer's Retry-After may ask for",
+    )
     simulated_work_seconds: float = Field(
         default=5.0,
         ge=0,

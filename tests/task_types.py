@@ -9,13 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from app.domain.retry import Backoff
-from app.handlers import PermanentError, TaskContext, task_type
+from app.handlers import AttemptStopped, PermanentError, RetryLater, TaskContext, task_type
 from tests.ledger import Ledger
 
 
@@ -139,7 +140,7 @@ def gives_up(payload: Work, context: TaskContext) -> None:
     raise PermanentError("there is no point")
 
 
-@_kind("fails_twice", max_attempts=3, backoff=Backoff(initial_seconds=0.5, factor=2))
+@_kind("fails_twice", max_attempts=3, backoff=Backoff(initial_seconds=0.5, factor=2, jitter=False))
 def fails_twice(payload: Work, context: TaskContext) -> None:
     if context.failures < 2:
         raise RuntimeError(f"Сбой\0 номер {context.failures + 1}\nвторая строка")
@@ -179,3 +180,98 @@ def returns_no_json(payload: Work, context: TaskContext) -> object:
 @task_type("returns_odd_text")
 def returns_odd_text(payload: Work, context: TaskContext) -> object:
     return {"nul\0": ["\ud800", "Юникод", None, 1.5]}
+
+
+class Size(BaseModel):
+    """How large the result is to be."""
+
+    bytes: int
+
+
+@task_type("returns_much")
+def returns_much(payload: Size, context: TaskContext) -> str:
+    # With its quotes it is that many bytes of JSON.
+    return "x" * (payload.bytes - 2)
+
+
+@_kind("asks_for_a_pause", max_attempts=2, backoff=Backoff(initial_seconds=0.01))
+def asks_for_a_pause(payload: Work, context: TaskContext) -> None:
+    if context.attempt == 1:
+        raise RetryLater("the target is busy", after_seconds=payload.seconds)
+
+
+@_kind("logs_and_dies")
+def logs_and_dies(payload: Work, context: TaskContext) -> None:
+    context.logger.info("Строка %d", context.attempt)
+    if context.attempt == 1:
+        # Longer than a heartbeat, which takes the line along.
+        time.sleep(payload.seconds)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@_kind("logs_much")
+def logs_much(payload: Work, context: TaskContext) -> None:
+    for number in range(1, 2001):
+        context.logger.info("line %d %s", number, "я" * 3000)
+
+
+@_kind("reports_progress_often")
+def reports_progress_often(payload: Work, context: TaskContext) -> None:
+    deadline = time.monotonic() + payload.seconds
+    count = 0
+    while time.monotonic() < deadline:
+        count += 1
+        context.progress(0.5, f"call {count}")
+    context.logger.info("%d calls", count)
+
+
+@_kind("asks_whether_to_stop")
+def asks_whether_to_stop(payload: Work, context: TaskContext) -> None:
+    # In a thread of its own, which no signal reaches.
+    stopped = []
+
+    def work() -> None:
+        try:
+            while True:
+                time.sleep(0.01)
+                context.check_cancelled()
+        except AttemptStopped:
+            stopped.append(True)
+            Ledger(Path(os.environ["TEST_LEDGER"])).write(context.task_id, context.attempt, "heard")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        while thread.is_alive():
+            time.sleep(0.01)
+    finally:
+        thread.join()
+
+
+@_kind("is_same_token")
+def is_same_token(payload: Work, context: TaskContext) -> None:
+    ledger = Ledger(Path(os.environ["TEST_LEDGER"]))
+    ledger.write(context.task_id, context.attempt, context.idempotency_token)
+    if context.attempt == 1:
+        raise RuntimeError("once more")
+
+
+class AsyncWork(Work):
+    """What an async handler is to do."""
+
+    catches: bool = False
+
+
+@task_type("waits_async")
+async def waits_async(payload: AsyncWork, context: TaskContext) -> str:
+    with Ledger(Path(os.environ["TEST_LEDGER"])).attempt(context.task_id, context.attempt):
+        try:
+            await asyncio.sleep(payload.seconds)
+        except asyncio.CancelledError:
+            Ledger(Path(os.environ["TEST_LEDGER"])).write(
+                context.task_id, context.attempt, "cleaned"
+            )
+            if not payload.catches:
+                raise
+            return "caught"
+    return "awaited"

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app import __version__, logs
-from app.api import problems, service, tasks
+from app.api import history, problems, service, task_types, tasks
 from app.api.dependencies import Resources
 from app.api.head import HeadAsGet
 from app.api.limits import BodyLimit
@@ -50,6 +50,8 @@ def create_application() -> FastAPI:
     app.add_middleware(HeadAsGet)
     app.include_router(service.router)
     app.include_router(tasks.router)
+    app.include_router(history.router)
+    app.include_router(task_types.router)
     describe(app)
     return app
 
@@ -87,7 +89,7 @@ def _open(settings: Settings) -> Resources:
         publisher,
         settings.health_timeout_seconds,
     )
-    return Resources(database, publisher, Dispatcher(database, publisher), health)
+    return Resources(database, publisher, Dispatcher(database, publisher), health, settings)
 
 
 def _say_schema(database: Database) -> None:

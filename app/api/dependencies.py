@@ -10,6 +10,7 @@ from app.broker.publisher import Publisher
 from app.db.engine import Database
 from app.services.health import Health
 from app.services.lifecycle.dispatch import Dispatcher
+from app.settings import Settings
 
 # What PostgreSQL's bigint can hold; a larger number names no task.
 LARGEST_ID = 2**63 - 1
@@ -24,6 +25,7 @@ class Resources:
     publisher: Publisher
     dispatcher: Dispatcher
     health: Health
+    settings: Settings
 
 
 def _resources(request: Request) -> Resources:

@@ -17,7 +17,7 @@ def comma_separated() -> BeforeValidator:
     return BeforeValidator(split)
 
 
-def next_link(request: Request, before: int) -> str:
-    """Return the Link header (RFC 8288) for the page of the same list that starts below an id."""
-    url = request.url.remove_query_params(["skip", "before"]).include_query_params(before=before)
+def next_page_link(request: Request, **place: int) -> str:
+    """Return the Link header (RFC 8288) for the page of the same list that starts at a place."""
+    url = request.url.remove_query_params(["skip", "before"]).include_query_params(**place)
     return f'<{url}>; rel="next"'

@@ -6,7 +6,7 @@ a client sends can make rendering the error fail.
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +18,14 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.errors import TaskAlreadyFinal, TaskNotFound, Unavailable
+from app.errors import (
+    InvalidTask,
+    TaskAlreadyFinal,
+    TaskNotEndedBadly,
+    TaskNotFound,
+    TroubleNotAllowed,
+    Unavailable,
+)
 
 MEDIA_TYPE = "application/problem+json"
 # A request may be wrong in as many places as it has bytes; the first of them are help enough.
@@ -66,6 +73,9 @@ def install(app: FastAPI) -> None:
     """Map the service's errors and the framework's own to problems."""
     app.add_exception_handler(TaskNotFound, _not_found)
     app.add_exception_handler(TaskAlreadyFinal, _conflict)
+    app.add_exception_handler(TaskNotEndedBadly, _conflict)
+    app.add_exception_handler(TroubleNotAllowed, _forbidden)
+    app.add_exception_handler(InvalidTask, _invalid_task)
     app.add_exception_handler(Unavailable, unavailable)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -80,6 +90,10 @@ def _conflict(request: Request, error: Exception) -> Response:
     return problem(request, 409, str(error))
 
 
+def _forbidden(request: Request, error: Exception) -> Response:
+    return problem(request, 403, str(error))
+
+
 def unavailable(request: Request, error: Exception) -> Response:
     """Return the answer for a part of the service that is away for now."""
     log.warning("%s %s: %s", request.method, request.url.path, error)
@@ -88,7 +102,22 @@ def unavailable(request: Request, error: Exception) -> Response:
 
 def _invalid(request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    errors = [_field_error(item) for item in found[:_MOST_ERRORS]]
+    return _not_valid(request, [_field_error(item) for item in found[:_MOST_ERRORS]])
+
+
+def _invalid_task(request: Request, error: Exception) -> Response:
+    """Map what the schema of the body cannot say: what the task's type and the limits ask for."""
+    found = error.faults if isinstance(error, InvalidTask) else ()
+    return _not_valid(
+        request,
+        [
+            {"in": "body", "pointer": pointer(fault.path), "detail": _plain(fault.reason)}
+            for fault in found[:_MOST_ERRORS]
+        ],
+    )
+
+
+def _not_valid(request: Request, errors: Sequence[Mapping[str, str]]) -> Response:
     named = ", ".join(dict.fromkeys(item["pointer"] for item in errors))
     return problem(request, 422, f"The request is not valid: see {named}.", errors=errors)
 
@@ -100,12 +129,12 @@ def _field_error(error: Mapping[str, Any]) -> dict[str, str]:
         # The rest of the location is an offset in the text, not a field.
         reason = error.get("ctx", {}).get("error", "")
         return {"in": "body", "pointer": "#", "detail": f"The body is not valid JSON: {reason}"}
-    return {"in": str(place), "pointer": pointer(path), "detail": _reason(error)}
+    return {"in": str(place), "pointer": pointer(path), "detail": _plain(str(error["msg"]))}
 
 
-def _reason(error: Mapping[str, Any]) -> str:
-    # Pydantic puts the class of our validators' exceptions before what they say.
-    return str(error["msg"]).removeprefix("Value error, ")
+def _plain(reason: str) -> str:
+    # Pydantic puts the class of a validator's exception before what it says.
+    return reason.removeprefix("Value error, ")
 
 
 def pointer(path: Iterable[str | int]) -> str:

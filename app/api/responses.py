@@ -7,14 +7,21 @@ from app.api.schemas import HealthProblem, Problem, ValidationProblem
 
 _MEANINGS: dict[int, tuple[str, type[Problem]]] = {
     400: ("The body cannot be read as JSON at all", Problem),
+    403: ("Tasks that make trouble on purpose are switched off", Problem),
     404: ("There is no such task", Problem),
     408: ("The body stopped coming", Problem),
-    409: ("The task has COMPLETED or FAILED already", Problem),
+    409: ("The task's status does not allow it", Problem),
     413: ("The body is too large", Problem),
     415: ("The body is not application/json", Problem),
     422: ("A field is not valid; `errors` says which and why", ValidationProblem),
     500: ("A bug in the service", Problem),
     503: ("The database does not answer, or lacks its schema; try again later", Problem),
+}
+LINK: dict[str, Any] = {
+    "Link": {
+        "schema": {"type": "string"},
+        "description": 'The next page, as <URL>; rel="next"; absent on the last page',
+    }
 }
 _BODY = (400, 408, 413, 415, 422)
 

@@ -1,118 +1,24 @@
-"""The bodies of the wire contract: what a client may send, and what it gets back."""
+"""The bodies of the wire contract that clients get back. What they send: `app.api.requests`."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StrictBool,
-    StrictInt,
-    TypeAdapter,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict, Field
 
+from app.domain.history import AttemptOutcome
 from app.domain.priority import Priority, QueueName
 from app.domain.status import Status
-from app.domain.task import Task
 
 
-def _storable(text: str) -> str:
-    if "\0" in text:
-        # PostgreSQL's manual, "Character Types": the code zero cannot be stored.
-        raise ValueError("must not contain the NUL character")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        # An escape such as \ud800 alone is valid JSON, but no character.
-        raise ValueError("must not contain a lone surrogate") from None
-    return text
+class BackoffOut(BaseModel):
+    """The pauses between attempts."""
 
+    model_config = ConfigDict(from_attributes=True)
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    return text
-
-
-def _whole(number: Any) -> Any:
-    # To JSON, 3.0 is an integer (JSON Schema, "Validation", section 6.1.1); to Python it is none.
-    return int(number) if isinstance(number, float) and number.is_integer() else number
-
-
-# The patterns only describe; the validators say in words what is wrong.
-_NO_NUL = r"^[^\u0000]*$"
-_NO_NUL_NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
-Text = Annotated[
-    str, AfterValidator(_storable), WithJsonSchema({"type": "string", "pattern": _NO_NUL})
-]
-Title = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=255,
-        description="What the task is about; not blank",
-        json_schema_extra={"pattern": _NO_NUL_NOT_BLANK},
-    ),
-    AfterValidator(_storable),
-    AfterValidator(_not_blank),
-]
-Description = Annotated[Text | None, Field(description="More about it, of any length")]
-
-_EXAMPLE: dict[str, JsonValue] = {
-    "title": "Monthly report",
-    "description": "Collect the figures of November",
-    "priority": "HIGH",
-}
-
-
-class _Request(BaseModel):
-    # A misspelt field would otherwise be a wish that silently goes unheard.
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
-
-
-class TaskCreate(_Request):
-    """A task to create."""
-
-    title: Title
-    description: Description = None
-    priority: Priority = Field(Priority.MEDIUM, description="Which queue it waits in")
-
-
-class BrokenTaskCreate(TaskCreate):
-    """A task that fails for certain."""
-
-    force_error: StrictBool = Field(True, description="false lets it succeed after all")
-
-
-class RetryTaskCreate(TaskCreate):
-    """A task that fails a number of times and then completes."""
-
-    retry_count: Annotated[StrictInt, BeforeValidator(_whole)] = Field(
-        3, ge=1, le=20, description="How often it fails, each time followed by an automatic retry"
-    )
-
-
-def _without_defaults(schema: dict[str, Any]) -> None:
-    schema["examples"] = [_EXAMPLE]
-    for field in schema["properties"].values():
-        # Clients generated from the document would send it, and so change what should stay.
-        field.pop("default", None)
-
-
-class TaskUpdate(_Request):
-    """What to change of a task; what is left out stays, and null clears the description."""
-
-    model_config = ConfigDict(json_schema_extra=_without_defaults)
-
-    # None of these defaults is read, since only the fields that were given count.
-    title: Title = ""
-    description: Description = None
-    priority: Priority = Priority.MEDIUM
+    initial_seconds: float
+    factor: float
+    max_seconds: float
+    jitter: bool
 
 
 class TaskOut(BaseModel):
@@ -131,10 +37,12 @@ class TaskOut(BaseModel):
     result: Any = Field(description="What its handler returned, any JSON value")
     error_info: str | None = Field(description="The latest error, in one line")
     type: str = Field(description="Which handler does its work")
-    payload: dict[str, Any] = Field(description="What the handler is told")
+    payload: dict[str, Any] = Field(description="What the handler is told, without secrets")
     queue: QueueName = Field(description="Where it waits; raised when it has waited long")
     attempt: int = Field(description="The number of its latest attempt, 0 before the first")
     max_attempts: int = Field(description="How many attempts it may have")
+    backoff: BackoffOut = Field(description="The pauses between attempts")
+    timeout_seconds: float = Field(description="The longest that an attempt may take, in seconds")
     run_at: datetime = Field(description="The earliest time of its next attempt")
     updated_at: datetime
     cancel_requested_at: datetime | None = Field(description="When its cancel was accepted")
@@ -143,17 +51,71 @@ class TaskOut(BaseModel):
     progress_note: str | None = Field(description="What its handler says it is doing")
 
 
-_LIST = TypeAdapter(list[TaskOut])
+class AttemptOut(BaseModel):
+    """One attempt at a task."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int
+    worker: str = Field(description="The worker process that ran it, NODE/PID")
+    started_at: datetime
+    finished_at: datetime | None = Field(description="null while it runs")
+    outcome: AttemptOutcome | None = Field(description="How it ended; null while it runs")
+    error: str | None = Field(description="What went wrong, in one line")
+    traceback: str | None = Field(description="Where in the handler, if it raised")
 
 
-def task_json(task: Task) -> bytes:
-    """Return a task as the JSON of the wire contract."""
-    return TaskOut.model_validate(task).model_dump_json().encode()
+class EventOut(BaseModel):
+    """One line of a task's timeline."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    at: datetime
+    event: str = Field(description="The name of the change")
+    status: Status = Field(description="The task's status after it")
+    attempt: int = Field(description="The number of the task's latest attempt then")
+    detail: str | None = Field(description="More about it, for people")
 
 
-def tasks_json(tasks: list[Task]) -> bytes:
-    """Return tasks as a JSON array."""
-    return _LIST.dump_json(_LIST.validate_python(tasks, from_attributes=True))
+class LogLineOut(BaseModel):
+    """One line that a task's handler logged."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    at: datetime
+    attempt: int
+    level: str
+    message: str
+
+
+class TypeDefaultsOut(BaseModel):
+    """What holds for a task of a type unless it says otherwise."""
+
+    priority: Priority
+    max_attempts: int
+    backoff: BackoffOut
+    timeout_seconds: float = Field(description="The longest that an attempt may take, in seconds")
+
+
+class TypeLimitsOut(BaseModel):
+    """The most that a task of a type may ask for and leave."""
+
+    max_attempts: int
+    timeout_seconds: float
+    delay_seconds: float
+    payload_bytes: int
+    result_bytes: int
+
+
+class TaskTypeOut(BaseModel):
+    """A kind of work that a task can ask for."""
+
+    name: str
+    description: str
+    payload_schema: dict[str, Any] = Field(description="The payload's JSON Schema (2020-12)")
+    example: dict[str, Any] = Field(description="A payload to begin with")
+    defaults: TypeDefaultsOut
+    limits: TypeLimitsOut
 
 
 class FieldError(BaseModel):

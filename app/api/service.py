@@ -24,6 +24,7 @@ async def root() -> dict[str, Any]:
         "version": __version__,
         "links": {
             "tasks": "/tasks/",
+            "task_types": "/task-types/",
             "docs": "/docs",
             "openapi": "/openapi.json",
             "health": "/health",

@@ -6,20 +6,15 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from app.api.dependencies import LARGEST_ID, Service, TaskId, require_json
-from app.api.listing import comma_separated, next_link
-from app.api.responses import problems
-from app.api.schemas import (
-    BrokenTaskCreate,
-    RetryTaskCreate,
-    TaskCreate,
-    TaskOut,
-    TaskUpdate,
-    task_json,
-    tasks_json,
-)
+from app.api.listing import comma_separated, next_page_link
+from app.api.rendering import task_json, tasks_json
+from app.api.requests import BrokenTaskCreate, RetryTaskCreate, TaskCreate, TaskUpdate
+from app.api.responses import LINK, problems
+from app.api.schemas import TaskOut
 from app.domain.priority import Priority
 from app.domain.status import Status
 from app.domain.task import Task
+from app.handlers import trouble
 from app.services import tasks as service
 from app.services.lifecycle.cancel import cancel_task
 
@@ -50,32 +45,42 @@ def _created(task: Task) -> Response:
     return response
 
 
-def _draft(body: TaskCreate) -> service.Draft:
-    return service.Draft(body.title, body.description, body.priority)
-
-
 @router.post("/tasks", include_in_schema=False, **_CREATED)
 @router.post("/tasks/", summary="Create a task", **_CREATED)
 def create(body: TaskCreate, resources: Service) -> Response:
-    """Store a task that simulates work, and queue it."""
-    task = service.create_simulated_work(resources.database, resources.dispatcher, _draft(body))
-    return _created(task)
-
-
-@router.post("/tasks/broken", summary="Create a task that fails", **_CREATED)
-def create_broken(body: BrokenTaskCreate, resources: Service) -> Response:
-    """Store a task that fails for certain, for testing with."""
-    task = service.create_broken(
-        resources.database, resources.dispatcher, _draft(body), force_error=body.force_error
+    """Store a task and queue it: at once, or when its time has come."""
+    task = service.create_task(
+        resources.database, resources.dispatcher, resources.settings, body.draft()
     )
     return _created(task)
 
 
-@router.post("/tasks/retry", summary="Create a task that is retried", **_CREATED)
+_TROUBLE: dict[str, Any] = {
+    **_CREATED,
+    "responses": {**_CREATED["responses"], **problems(403, 503, body=True)},
+}
+
+
+@router.post("/tasks/broken", summary="Create a task that fails", **_TROUBLE)
+def create_broken(body: BrokenTaskCreate, resources: Service) -> Response:
+    """Store a task that fails for certain, for testing with."""
+    draft = body.draft(type=trouble.BROKEN, payload={"force_error": body.force_error})
+    task = service.create_trouble(
+        resources.database, resources.dispatcher, resources.settings, draft
+    )
+    return _created(task)
+
+
+@router.post("/tasks/retry", summary="Create a task that is retried", **_TROUBLE)
 def create_retry(body: RetryTaskCreate, resources: Service) -> Response:
     """Store a task that fails `retry_count` times, is retried each time, and then completes."""
-    task = service.create_retry(
-        resources.database, resources.dispatcher, _draft(body), retry_count=body.retry_count
+    draft = body.draft(
+        type=trouble.RETRY,
+        payload={"retry_count": body.retry_count},
+        max_attempts=body.retry_count + 1,
+    )
+    task = service.create_trouble(
+        resources.database, resources.dispatcher, resources.settings, draft
     )
     return _created(task)
 
@@ -85,12 +90,7 @@ _LISTED: dict[str, Any] = {
     "responses": {
         200: {
             "description": "Tasks, newest first",
-            "headers": {
-                "Link": {
-                    "schema": {"type": "string"},
-                    "description": 'The next page, as <URL>; rel="next"; absent on the last page',
-                }
-            },
+            "headers": LINK,
         },
         **problems(422, 503),
     },
@@ -119,7 +119,7 @@ def list_tasks(
     page = service.list_tasks(resources.database, wanted, skip=skip, limit=limit)
     response = Response(tasks_json(page.tasks), media_type="application/json")
     if page.next_before is not None:
-        response.headers["Link"] = next_link(request, page.next_before)
+        response.headers["Link"] = next_page_link(request, before=page.next_before)
     return response
 
 
@@ -174,3 +174,14 @@ def cancel(task_id: TaskId, resources: Service) -> Response:
     """Cancel a task: at once while it waits, within moments while it runs."""
     task = cancel_task(resources.database, task_id)
     return _answer(task, 200 if task.status is Status.CANCELLED else 202)
+
+
+@router.post(
+    "/tasks/{task_id}/retry",
+    summary="Run a task again",
+    response_model=TaskOut,
+    responses=problems(404, 408, 409, 413, 422, 503),
+)
+def run_again(task_id: TaskId, resources: Service) -> Response:
+    """Put a task that FAILED or was CANCELLED back in line; its history stays."""
+    return _answer(service.run_again(resources.database, resources.dispatcher, task_id))

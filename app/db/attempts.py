@@ -3,14 +3,17 @@
 No row back from one of these means that the attempt is no longer this worker's to speak about.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Interval, bindparam, func, update
+from sqlalchemy import ARRAY, Connection, Interval, Text, bindparam, cast, func, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.db.models import TaskRow
-from app.db.transitions import TASK_COLUMNS, make_one, statement, task_from
+from app.db.transitions import TASK_COLUMNS, Ending, make_one, statement, task_from
 from app.domain import transitions
+from app.domain.history import AttemptOutcome
 from app.domain.priority import QueueName
 from app.domain.status import Status
 from app.domain.task import Task
@@ -21,17 +24,27 @@ def seconds(name: str) -> Any:
     return func.make_interval(0, 0, 0, 0, 0, 0, bindparam(name), type_=Interval)
 
 
+def rfc3339(time: Any) -> Any:
+    """Return a time as SQL text for people, in UTC."""
+    return func.to_char(func.timezone("UTC", time), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+
+
 _NOT_CANCELLED = TaskRow.cancel_requested_at.is_(None)
 _BACK_IN_LINE: dict[str, Any] = {"dispatched_at": None, "progress": 0.0, "progress_note": None}
 
 
 def claim(
-    connection: Connection, task_id: int, queue: QueueName, worker: str, lease_seconds: float
+    connection: Connection,
+    task_id: int,
+    queue: QueueName,
+    worker: str,
+    lease_seconds: float,
+    types: Sequence[str],
 ) -> Task | None:
     """Start the next attempt of a task, if it waits in this queue and its time has come.
 
     A message from another queue is one that a change of priority has made obsolete; following it
-    would let a task overtake.
+    would let a task overtake. A task of none of these `types` is left for another worker.
     """
     return make_one(
         connection,
@@ -40,6 +53,7 @@ def claim(
         p_queue=queue.value,
         p_worker=worker,
         p_lease=lease_seconds,
+        p_types=list(types),
     )
 
 
@@ -48,8 +62,10 @@ _CLAIM = statement(
     TaskRow.id == bindparam("p_id"),
     TaskRow.queue == bindparam("p_queue"),
     TaskRow.run_at <= func.now(),
+    TaskRow.type == func.any(cast(bindparam("p_types"), ARRAY(Text))),
     values={
         "attempt": TaskRow.attempt + 1,
+        "set_aside_at": None,
         "started_at": func.now(),
         "worker": bindparam("p_worker"),
         "lease_expires_at": func.now() + seconds("p_lease"),
@@ -138,12 +154,39 @@ _COMPLETE = statement(
         "progress": 1.0,
         "progress_note": bindparam("p_note"),
     },
+    ending=Ending(AttemptOutcome.COMPLETED),
 )
 
 
-def fail(connection: Connection, task: Task, error: str) -> Task | None:
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt has failed: in one line, in full where there is more, and as what."""
+
+    error: str
+    traceback: str | None = None
+    outcome: AttemptOutcome = AttemptOutcome.FAILED
+
+
+_FAILURE = Ending(
+    bindparam("p_outcome", type_=Text),
+    bindparam("p_error", type_=Text),
+    bindparam("p_traceback", type_=Text),
+)
+
+
+def fail(connection: Connection, task: Task, failure: Failure) -> Task | None:
     """End the task as FAILED, unless a cancel was accepted before."""
-    return make_one(connection, _FAIL, p_id=task.id, p_attempt=task.attempt, p_error=error)
+    return make_one(connection, _FAIL, **_failed(task, failure))
+
+
+def _failed(task: Task, failure: Failure) -> dict[str, Any]:
+    return {
+        "p_id": task.id,
+        "p_attempt": task.attempt,
+        "p_error": failure.error,
+        "p_traceback": failure.traceback,
+        "p_outcome": failure.outcome.value,
+    }
 
 
 _FAIL = statement(
@@ -151,24 +194,18 @@ _FAIL = statement(
     _NOT_CANCELLED,
     values={"failures": TaskRow.failures + 1, "error_info": bindparam("p_error")},
     detail=bindparam("p_error"),
+    ending=_FAILURE,
 )
 
 
 def schedule_retry(
-    connection: Connection, task: Task, error: str, pause_seconds: float
+    connection: Connection, task: Task, failure: Failure, pause_seconds: float
 ) -> Task | None:
     """Let the task wait for its next attempt, unless a cancel was accepted before."""
-    return make_one(
-        connection,
-        _SCHEDULE_RETRY,
-        p_id=task.id,
-        p_attempt=task.attempt,
-        p_error=error,
-        p_pause=pause_seconds,
-        p_detail=f"in {pause_seconds:g} s, after: {error}",
-    )
+    return make_one(connection, _SCHEDULE_RETRY, **_failed(task, failure), p_pause=pause_seconds)
 
 
+_next_attempt_at = func.now() + seconds("p_pause")
 _SCHEDULE_RETRY = statement(
     transitions.RETRY_SCHEDULED,
     _NOT_CANCELLED,
@@ -176,11 +213,14 @@ _SCHEDULE_RETRY = statement(
         **_BACK_IN_LINE,
         "failures": TaskRow.failures + 1,
         "error_info": bindparam("p_error"),
-        "run_at": func.now() + seconds("p_pause"),
+        "run_at": _next_attempt_at,
         # Its wait begins anew, and so does its way up.
         "queue": func.lower(TaskRow.priority),
     },
-    detail=bindparam("p_detail"),
+    detail=func.format(
+        "at %s, after: %s", rfc3339(_next_attempt_at), cast(bindparam("p_error"), Text)
+    ),
+    ending=_FAILURE,
 )
 
 
@@ -201,6 +241,7 @@ _RELEASE = statement(
         "run_at": func.now(),
     },
     detail="its worker shuts down",
+    ending=Ending(AttemptOutcome.RELEASED, "The worker was shut down."),
 )
 
 
@@ -209,4 +250,8 @@ def cancel_running(connection: Connection, task: Task) -> Task | None:
     return make_one(connection, _CANCEL_RUNNING, p_id=task.id, p_attempt=task.attempt)
 
 
-_CANCEL_RUNNING = statement(transitions.CANCELLED_RUNNING, TaskRow.cancel_requested_at.is_not(None))
+_CANCEL_RUNNING = statement(
+    transitions.CANCELLED_RUNNING,
+    TaskRow.cancel_requested_at.is_not(None),
+    ending=Ending(AttemptOutcome.CANCELLED),
+)

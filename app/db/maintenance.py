@@ -27,8 +27,9 @@ from sqlalchemy import (
 
 from app.db.attempts import seconds
 from app.db.models import TaskRow
-from app.db.transitions import Moved, batch_statement, make_batch
+from app.db.transitions import Ending, Moved, batch_statement, make_batch
 from app.domain import transitions
+from app.domain.history import AttemptOutcome
 from app.domain.priority import QUEUES_BY_URGENCY, QueueName
 from app.domain.status import WAITING, Status
 from app.domain.task import TaskMessage
@@ -213,12 +214,14 @@ def _rescue_statements(gone: ColumnElement[bool]) -> tuple[Select[Any], ...]:
     cancelled = TaskRow.cancel_requested_at.is_not(None)
     worn_out = TaskRow.crashes + 1 >= bindparam("p_crash_limit")
     order = TaskRow.lease_expires_at
+    lost = Ending(AttemptOutcome.LOST, "The worker process died or fell silent.")
     crash = func.format("attempt %s ended with its worker %s", TaskRow.attempt, TaskRow.worker)
     return (
         batch_statement(
             transitions.RESCUE_CANCELLED,
             _batch(running, cancelled, order_by=order),
             detail="its worker was gone",
+            ending=Ending(AttemptOutcome.CANCELLED, "The worker process was gone."),
         ),
         batch_statement(
             transitions.CRASH_LIMIT_REACHED,
@@ -232,6 +235,7 @@ def _rescue_statements(gone: ColumnElement[bool]) -> tuple[Select[Any], ...]:
                     TaskRow.worker,
                 ),
             },
+            ending=lost,
         ),
         batch_statement(
             transitions.RESCUED,
@@ -245,6 +249,8 @@ def _rescue_statements(gone: ColumnElement[bool]) -> tuple[Select[Any], ...]:
                 "progress_note": None,
                 "error_info": crash,
             },
+            detail="its worker was gone",
+            ending=lost,
         ),
     )
 

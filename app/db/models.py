@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from app.domain.history import AttemptOutcome
 from app.domain.priority import Priority, QueueName
 from app.domain.status import FINAL, UNFINISHED, WAITING, Status
 
@@ -78,7 +79,12 @@ class TaskRow(Base):
     # Attempts that ended in an error of the handler, and attempts that ended with their process.
     failures: Mapped[int] = mapped_column(Integer, server_default="0")
     crashes: Mapped[int] = mapped_column(Integer, server_default="0")
+    # The pauses between attempts and the longest attempt, where they are not the type's own.
+    backoff: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    timeout_seconds: Mapped[float | None] = mapped_column(Float)
     run_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    # Since when it waits for a worker that knows its type.
+    set_aside_at: Mapped[datetime | None]
     dispatched_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -114,6 +120,7 @@ class TaskRow(Base):
         CheckConstraint("status <> 'FAILED' OR error_info IS NOT NULL", "failed_says_why"),
         CheckConstraint("progress BETWEEN 0 AND 1", "progress_range"),
         CheckConstraint("attempt BETWEEN 0 AND max_attempts", "attempt_range"),
+        CheckConstraint("timeout_seconds > 0", "timeout_positive"),
         # What is to be published: new tasks, due retries, tasks that changed their queue.
         Index(
             "ix_tasks_undispatched",
@@ -168,6 +175,45 @@ class TaskEventRow(Base):
     detail: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (Index("ix_task_events_task_id_id", "task_id", "id"),)
+
+
+class TaskAttemptRow(Base):
+    """An attempt that has ended, written in the transaction that ended it.
+
+    The one that runs is in the task's own row, so that a claim costs no line here.
+    """
+
+    __tablename__ = "task_attempts"
+
+    task_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    worker: Mapped[str] = mapped_column(Text)
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    outcome: Mapped[str] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(Text)
+    traceback: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        CheckConstraint(f"outcome IN ({_sql_list(AttemptOutcome)})", "outcome_known"),
+    )
+
+
+class TaskLogRow(Base):
+    """A line that an attempt's handler logged; numbered, so that none is stored twice."""
+
+    __tablename__ = "task_logs"
+
+    task_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True
+    )
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    at: Mapped[datetime]
+    level: Mapped[str] = mapped_column(Text)
+    message: Mapped[str] = mapped_column(Text)
 
 
 class WorkerRow(Base):

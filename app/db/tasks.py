@@ -1,9 +1,24 @@
 """Tasks as the API's clients see and change them: create, read, list, change, cancel, delete."""
 
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Select,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
+from app.db.attempts import rfc3339, seconds
 from app.db.models import TaskEventRow, TaskRow
 from app.db.transitions import TASK_COLUMNS, make_one, statement, task_from
 from app.domain import transitions
@@ -15,7 +30,10 @@ _THIS = TaskRow.id == bindparam("p_id")
 
 
 def insert_task(connection: Connection, new: NewTask) -> Task:
-    """Store a task as NEW, with the first line of its timeline."""
+    """Store a task with the first line of its timeline.
+
+    It is PENDING if its time is yet to come, by the database's clock, and NEW otherwise.
+    """
     row = connection.execute(
         _INSERT,
         {
@@ -26,35 +44,48 @@ def insert_task(connection: Connection, new: NewTask) -> Task:
             "type": new.type,
             "payload": new.payload,
             "max_attempts": new.max_attempts,
+            "backoff": None if new.backoff is None else asdict(new.backoff),
+            "timeout_seconds": new.timeout_seconds,
+            "p_run_at": new.run_at,
+            "p_delay": new.delay_seconds,
         },
     ).one()
     return task_from(row)
 
 
+_due_at = func.greatest(
+    func.coalesce(cast(bindparam("p_run_at"), DateTime(timezone=True)), func.now()),
+    func.now() + seconds("p_delay"),
+)
+_given = (
+    "title",
+    "description",
+    "priority",
+    "queue",
+    "type",
+    "payload",
+    "max_attempts",
+    "backoff",
+    "timeout_seconds",
+)
 _new = (
     insert(TaskRow)
     .values(
-        {
-            name: bindparam(name, type_=TaskRow.__table__.c[name].type)
-            for name in (
-                "title",
-                "description",
-                "priority",
-                "queue",
-                "type",
-                "payload",
-                "max_attempts",
-            )
+        {name: bindparam(name, type_=TaskRow.__table__.c[name].type) for name in _given}
+        | {
+            "run_at": _due_at,
+            "status": case((_due_at > func.now(), Status.PENDING.value), else_=Status.NEW.value),
         }
     )
     .returning(*TASK_COLUMNS)
     .cte("new")
 )
+_when = case((_new.c.run_at > _new.c.created_at, "to run at " + rfc3339(_new.c.run_at)))
 _INSERT = select(_new).add_cte(
     insert(TaskEventRow)
     .from_select(
-        ["task_id", "event", "status", "attempt"],
-        select(_new.c.id, literal(transitions.CREATED), _new.c.status, _new.c.attempt),
+        ["task_id", "event", "status", "attempt", "detail"],
+        select(_new.c.id, literal(transitions.CREATED), _new.c.status, _new.c.attempt, _when),
     )
     .cte("logged")
 )
@@ -67,6 +98,14 @@ def get(connection: Connection, task_id: int) -> Task | None:
 
 
 _GET = select(*TASK_COLUMNS).where(_THIS)
+
+
+def exists(connection: Connection, task_id: int) -> bool:
+    """Return whether there is a task with this id."""
+    return connection.execute(_EXISTS, {"p_id": task_id}).first() is not None
+
+
+_EXISTS = select(TaskRow.id).where(_THIS)
 
 
 def lock(connection: Connection, task_id: int) -> Task | None:
@@ -164,6 +203,33 @@ _REQUEST_CANCEL = statement(
     _THIS,
     TaskRow.cancel_requested_at.is_(None),
     values={"cancel_requested_at": func.now()},
+)
+
+
+def run_again(connection: Connection, task_id: int) -> Task | None:
+    """Put a FAILED or CANCELLED task back in line; None when it is neither.
+
+    Its attempts are counted on and it has room for at least one more; its crashes are forgiven.
+    """
+    return make_one(connection, _RUN_AGAIN, p_id=task_id)
+
+
+_RUN_AGAIN = statement(
+    transitions.RETRIED,
+    _THIS,
+    values={
+        "max_attempts": func.greatest(TaskRow.max_attempts, TaskRow.attempt + 1),
+        "crashes": 0,
+        "completed_at": None,
+        "cancel_requested_at": None,
+        "set_aside_at": None,
+        "dispatched_at": None,
+        "run_at": func.now(),
+        "queue": func.lower(TaskRow.priority),
+        "progress": 0.0,
+        "progress_note": None,
+    },
+    detail="asked for",
 )
 
 

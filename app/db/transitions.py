@@ -10,11 +10,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Connection,
     Row,
     Select,
+    Text,
     bindparam,
+    cast,
     func,
     insert,
     literal,
@@ -22,8 +25,10 @@ from sqlalchemy import (
     update,
 )
 
-from app.db.models import TaskEventRow, TaskRow
+from app.db.models import TaskAttemptRow, TaskEventRow, TaskRow
+from app.domain.history import AttemptOutcome
 from app.domain.priority import Priority, QueueName
+from app.domain.retry import Backoff
 from app.domain.status import FINAL, Status
 from app.domain.task import Task
 from app.domain.transitions import Transition
@@ -34,19 +39,31 @@ TASK_COLUMNS = tuple(getattr(TaskRow, field.name) for field in fields(Task))
 _ENDS_ATTEMPT: dict[str, Any] = {"lease_expires_at": None}
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, each as a plain value or as SQL."""
+
+    outcome: Any
+    error: Any = None
+    traceback: Any = None
+
+
 def statement(
     transition: Transition,
     *where: ColumnElement[bool],
     values: Mapping[str, Any] | None = None,
     detail: Any = None,
+    ending: Ending | None = None,
     returning: Sequence[Any] = TASK_COLUMNS,
 ) -> Select[Any]:
     """Return the statement that makes a transition.
 
-    `where` narrows the rows beyond the guard, `values` are further columns to set, and `detail` is
-    the text of the timeline's line. It returns whole tasks unless told otherwise. A fenced
-    transition takes the parameters p_id and p_attempt.
+    `where` narrows the rows beyond the guard, `values` are further columns to set, `detail` is the
+    text of the timeline's line, and `ending` goes into the record of the attempt that is over with
+    it. It returns whole tasks unless told otherwise. A fenced transition takes the parameters p_id
+    and p_attempt.
     """
+    assert transition.ends_attempt == (ending is not None), transition.name
     guard = [TaskRow.status.in_(sorted(transition.sources)), *where]
     if transition.fenced:
         guard += [TaskRow.id == bindparam("p_id"), TaskRow.attempt == bindparam("p_attempt")]
@@ -60,22 +77,51 @@ def statement(
             changes["completed_at"] = func.now()
     changes |= values or {}
 
-    moved = update(TaskRow).where(*guard).values(**changes).returning(*returning).cte("moved")
-    logged = (
-        insert(TaskEventRow)
-        .from_select(
-            ["task_id", "event", "status", "attempt", "detail"],
-            select(
-                moved.c.id,
-                literal(transition.name),
-                moved.c.status,
-                moved.c.attempt,
-                literal(detail) if detail is None or isinstance(detail, str) else detail,
-            ),
-        )
-        .cte("logged")
+    columns = {column.key: column for column in (*returning, TaskRow.worker, TaskRow.started_at)}
+    moved = (
+        update(TaskRow).where(*guard).values(**changes).returning(*columns.values()).cte("moved")
     )
-    return select(moved).add_cte(logged)
+    changed = select(*(moved.c[column.key] for column in returning))
+    changed = changed.add_cte(_logged(moved, transition, detail))
+    return changed if ending is None else changed.add_cte(_recorded(moved, ending))
+
+
+def _logged(moved: CTE, transition: Transition, detail: Any) -> CTE:
+    """Return the INSERT of the timeline's line."""
+    line = select(
+        moved.c.id,
+        literal(transition.name),
+        moved.c.status,
+        moved.c.attempt,
+        _sql(detail),
+    )
+    columns = ["task_id", "event", "status", "attempt", "detail"]
+    return insert(TaskEventRow).from_select(columns, line).cte("logged")
+
+
+def _recorded(moved: CTE, ending: Ending) -> CTE:
+    """Return the INSERT of the attempt that is over."""
+    attempt = select(
+        moved.c.id,
+        moved.c.attempt,
+        moved.c.worker,
+        moved.c.started_at,
+        _sql(ending.outcome),
+        _sql(ending.error),
+        _sql(ending.traceback),
+    )
+    columns = ["task_id", "number", "worker", "started_at", "outcome", "error", "traceback"]
+    return insert(TaskAttemptRow).from_select(columns, attempt).cte("recorded")
+
+
+def _sql(value: Any) -> Any:
+    """Return a text or None as SQL, and SQL as it is."""
+    match value:
+        case AttemptOutcome():
+            return literal(value.value)
+        case None | str():
+            return cast(literal(value), Text)
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +139,13 @@ def batch_statement(
     *where: ColumnElement[bool],
     values: Mapping[str, Any] | None = None,
     detail: Any = None,
+    ending: Ending | None = None,
 ) -> Select[Any]:
     """Return the statement that makes a transition of many tasks, for `make_batch`."""
     columns = [getattr(TaskRow, field.name) for field in fields(Moved)]
-    return statement(transition, *where, values=values, detail=detail, returning=columns)
+    return statement(
+        transition, *where, values=values, detail=detail, ending=ending, returning=columns
+    )
 
 
 def make_batch(connection: Connection, change: Select[Any], /, **parameters: Any) -> list[Moved]:
@@ -119,6 +168,8 @@ def task_from(row: Row[Any] | Sequence[Any]) -> Task:
     task["priority"] = Priority(task["priority"])
     task["status"] = Status(task["status"])
     task["queue"] = QueueName(task["queue"])
+    if task["backoff"] is not None:
+        task["backoff"] = Backoff(**task["backoff"])
     return Task(**task)
 
 

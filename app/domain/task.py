@@ -1,10 +1,12 @@
 """A task as the rest of the service sees it: a value read from the database, never a live row."""
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from app.domain.priority import Priority, QueueName
+from app.domain.retry import Backoff
 from app.domain.status import Status
 
 
@@ -24,6 +26,9 @@ class Task:
     max_attempts: int
     failures: int
     crashes: int
+    # None where the type's own holds.
+    backoff: Backoff | None
+    timeout_seconds: float | None
     run_at: datetime
     dispatched_at: datetime | None
     created_at: datetime
@@ -38,9 +43,24 @@ class Task:
     error_info: str | None
 
 
+def idempotency_token(task: Task) -> str:
+    """Return what is the same for every attempt of a task and for no other task.
+
+    It is made of the task's id and time of creation, so that tasks of two installations differ.
+    """
+    return str(uuid.uuid5(_TOKENS, f"{task.id} {task.created_at.isoformat()}"))
+
+
+# Any constant will do (RFC 9562, section 5.5).
+_TOKENS = uuid.UUID("3f1c2b7e-5b0d-4c39-9a52-6f3f0d1c9b64")
+
+
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """What the API hands over to be stored."""
+    """What the API hands over to be stored.
+
+    It is due at `run_at`, or `delay_seconds` after it was stored, or at once.
+    """
 
     title: str
     description: str | None
@@ -48,6 +68,10 @@ class NewTask:
     type: str
     payload: dict[str, Any]
     max_attempts: int
+    backoff: Backoff | None = None
+    timeout_seconds: float | None = None
+    run_at: datetime | None = None
+    delay_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

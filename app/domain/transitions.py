@@ -23,6 +23,11 @@ class Transition:
     target: Status | None
     fenced: bool = False
 
+    @property
+    def ends_attempt(self) -> bool:
+        """Whether an attempt is over with it."""
+        return self.sources == _RUNNING and self.target is not None
+
 
 _RUNNING = frozenset({Status.IN_PROGRESS})
 
@@ -39,6 +44,15 @@ REPRIORITISED_RUNNING = Transition("reprioritised", _RUNNING, None)
 CANCELLED_WAITING = Transition("cancelled", WAITING, Status.CANCELLED)
 # The running attempt is asked to stop; from here on the task can only end CANCELLED.
 CANCEL_REQUESTED = Transition("cancel_requested", _RUNNING, None)
+
+# A person wants a task run again that had ended otherwise than well.
+RETRIED = Transition("retried", frozenset({Status.FAILED, Status.CANCELLED}), Status.PENDING)
+
+# --- made by a worker that is handed a task of a type it does not know
+# It waits on, for a worker that knows the type: an older one meets it during a deployment.
+SET_ASIDE = Transition("set_aside", WAITING, Status.PENDING)
+# No such worker came within the time for that.
+TYPE_UNKNOWN = Transition("type_unknown", WAITING, Status.FAILED)
 
 # --- made by the worker that runs the task
 # NEW is a legal start: a worker may be faster than the record that the message was published.
@@ -66,6 +80,9 @@ ALL = (
     REPRIORITISED_RUNNING,
     CANCELLED_WAITING,
     CANCEL_REQUESTED,
+    RETRIED,
+    SET_ASIDE,
+    TYPE_UNKNOWN,
     CLAIMED,
     COMPLETED,
     FAILED,

@@ -3,3 +3,22 @@
 
 class PermanentError(Exception):
     """Trying again would not help: the task ends FAILED, whatever attempts are left."""
+
+
+class RetryLater(Exception):
+    """Try again, but not before `after_seconds`, which whoever is overloaded has asked for.
+
+    It is a failure as any other: it uses up an attempt, and the pause is the longer one of this
+    and of the task's back-off.
+    """
+
+    def __init__(self, message: str, after_seconds: float) -> None:
+        super().__init__(message)
+        self.after_seconds = after_seconds
+
+
+class AttemptStopped(BaseException):
+    """Raised in a handler's code when its attempt is to stop. Not an Exception, on purpose.
+
+    Clean up in `finally` or `except BaseException`, and let it pass.
+    """

@@ -2,7 +2,7 @@
 
 import time
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from app.handlers.context import TaskContext
 from app.handlers.registry import task_type
@@ -14,6 +14,8 @@ _STEPS = 20
 
 class SimulatedWork(BaseModel):
     """No choices: how long it takes is the service's setting SIMULATED_WORK_SECONDS."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 @task_type(NAME)

@@ -1,77 +1,41 @@
 """What clients do with tasks: create, read, list, change, delete."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from app.db import tasks as store
 from app.db.engine import Connection, Database
 from app.domain.priority import Priority
 from app.domain.status import WAITING, Status
-from app.domain.task import NewTask, Task
-from app.errors import TaskNotFound
-from app.handlers import broken, registry, retry, simulated_work
+from app.domain.task import Task
+from app.errors import TaskNotEndedBadly, TaskNotFound, TroubleNotAllowed
+from app.services.drafts import Draft, new_task
 from app.services.lifecycle.dispatch import Dispatcher
+from app.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What every way of creating a task has in common."""
-
-    title: str
-    description: str | None
-    priority: Priority
-
-
-def create_simulated_work(database: Database, dispatcher: Dispatcher, draft: Draft) -> Task:
-    """Create a task that simulates work. Raises DatabaseUnavailable."""
-    return _create(database, dispatcher, draft, simulated_work.NAME, {})
-
-
-def create_broken(
-    database: Database, dispatcher: Dispatcher, draft: Draft, *, force_error: bool
+def create_task(
+    database: Database, dispatcher: Dispatcher, settings: Settings, draft: Draft
 ) -> Task:
-    """Create a task that fails for certain, or succeeds if not `force_error`.
-
-    Raises DatabaseUnavailable.
-    """
-    return _create(database, dispatcher, draft, broken.NAME, {"force_error": force_error})
-
-
-def create_retry(
-    database: Database, dispatcher: Dispatcher, draft: Draft, *, retry_count: int
-) -> Task:
-    """Create a task that fails `retry_count` times, is retried each time, and then completes.
-
-    Raises DatabaseUnavailable.
-    """
-    payload = {"retry_count": retry_count}
-    return _create(database, dispatcher, draft, retry.NAME, payload, max_attempts=retry_count + 1)
-
-
-def _create(
-    database: Database,
-    dispatcher: Dispatcher,
-    draft: Draft,
-    type_name: str,
-    payload: dict[str, Any],
-    max_attempts: int | None = None,
-) -> Task:
-    task_type = registry.get(type_name)
-    if task_type is None:
-        raise LookupError(f"no handler is registered for {type_name!r}")
-    new = NewTask(
-        title=draft.title,
-        description=draft.description,
-        priority=draft.priority,
-        type=type_name,
-        payload=payload,
-        max_attempts=max_attempts or task_type.max_attempts,
-    )
+    """Create a task. Raises InvalidTask, DatabaseUnavailable."""
+    new = new_task(draft, settings)
     with database.transaction() as connection:
         task = store.insert_task(connection, new)
     # Only now, after the commit: a worker must find the row that its message names.
-    dispatcher.offer(task)
+    if task.run_at <= task.created_at:
+        dispatcher.offer(task)
     return task
+
+
+def create_trouble(
+    database: Database, dispatcher: Dispatcher, settings: Settings, draft: Draft
+) -> Task:
+    """Create a task that makes trouble on purpose.
+
+    Raises TroubleNotAllowed, InvalidTask, DatabaseUnavailable.
+    """
+    if not settings.trouble_types:
+        raise TroubleNotAllowed
+    return create_task(database, dispatcher, settings, draft)
 
 
 def get_task(database: Database, task_id: int) -> Task:
@@ -153,6 +117,23 @@ def _set_priority(connection: Connection, task: Task, priority: Priority) -> Tas
     if task.status is Status.IN_PROGRESS:
         return store.move_running(connection, task.id, priority)
     return store.set_fields(connection, task.id, priority=priority.value)
+
+
+def run_again(database: Database, dispatcher: Dispatcher, task_id: int) -> Task:
+    """Run a FAILED or CANCELLED task again and return it, PENDING.
+
+    Raises TaskNotFound, TaskNotEndedBadly, DatabaseUnavailable.
+    """
+    with database.transaction() as connection:
+        # The lock keeps two of these from both succeeding.
+        before = store.lock(connection, task_id)
+        if before is None:
+            raise TaskNotFound(task_id)
+        task = store.run_again(connection, task_id)
+        if task is None:
+            raise TaskNotEndedBadly(task_id, before.status)
+    dispatcher.offer(task)
+    return task
 
 
 def delete_task(database: Database, task_id: int) -> None:

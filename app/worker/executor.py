@@ -5,22 +5,26 @@ handed back, or left to the rescue that its lapsed lease will bring.
 """
 
 import logging
+import math
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from app.db import attempts as store
+from app.db import set_aside as unknown
 from app.db import tasks
 from app.db.engine import Database
+from app.domain.history import LogLine
 from app.domain.priority import QueueName
 from app.domain.result import storable_result
 from app.domain.retry import Backoff
 from app.domain.status import Status
-from app.domain.task import Task
-from app.domain.text import one_line
+from app.domain.task import Task, idempotency_token
+from app.domain.text import one_line, shortened
 from app.errors import Unavailable
-from app.handlers import PermanentError, TaskContext, registry
+from app.handlers import AttemptStopped, PermanentError, RetryLater, TaskContext, registry
 from app.handlers.registry import TaskType
 from app.services.lifecycle.attempts import (
     Completed,
@@ -32,7 +36,7 @@ from app.services.lifecycle.attempts import (
     what_became_of,
 )
 from app.settings import Settings
-from app.worker.interruption import AttemptStopped, Run
+from app.worker.interruption import Run
 from app.worker.lease import LeaseKeeper, outcome_of_stop
 
 # How long, and how often, a database that does not answer is asked again, in seconds. Past that
@@ -40,6 +44,8 @@ from app.worker.lease import LeaseKeeper, outcome_of_stop
 _PATIENCE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.5
 _ERROR_LIMIT = 2000
+# What stands above a handler in every traceback.
+_OUR_FRAMES = {"app.worker.executor", "app.worker.interruption", "app.handlers.registry"}
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -79,6 +85,8 @@ class Executor:
         try:
             claim = self._claim(task_id, queue, worker)
             if claim is None:
+                if self._leave_to_others(task_id, queue):
+                    return None
                 log.info("task %d: nothing to run for its message in queue %s", task_id, queue)
                 return None
             return self._attempt(*claim)
@@ -93,7 +101,7 @@ class Executor:
         def ask(*, again: bool) -> tuple[Task, float] | None:
             claimed_at = time.monotonic()
             with self._database.transaction() as connection:
-                task = store.claim(connection, task_id, queue, worker, lease)
+                task = store.claim(connection, task_id, queue, worker, lease, registry.names())
                 if task is None and again:
                     # An earlier try may have been carried out, and only its answer lost.
                     task = store.resume(connection, task_id, worker, lease)
@@ -101,12 +109,46 @@ class Executor:
 
         return _patiently(ask, "claim", task_id)
 
+    def _leave_to_others(self, task_id: int, queue: QueueName) -> bool:
+        """Return whether the task is of a type that this worker does not know.
+
+        It then waits for one that does, or has waited for that in vain and is FAILED.
+        """
+        known = registry.names()
+
+        def ask(*, again: bool) -> Task | None:
+            with self._database.transaction() as connection:
+                return unknown.fail_unknown(
+                    connection, task_id, known, self._settings.unknown_type_seconds
+                ) or unknown.set_aside(connection, task_id, queue, known)
+
+        task = _patiently(ask, "set aside", task_id)
+        if task is None:
+            return False
+        log.warning(
+            "task %d: this worker does not know its type %s; it is %s now",
+            task.id,
+            task.type,
+            task.status,
+        )
+        return True
+
     def _attempt(self, task: Task, claimed_at: float) -> Execution:
         log.info("task %d: attempt %d of %s begins", task.id, task.attempt, task.type)
         task_type = registry.get(task.type)
-        backoff = task_type.backoff if task_type else Backoff()
-        outcome = self._run(task, task_type, backoff, claimed_at)
-        settled = self._settle(task, outcome, backoff)
+        assert task_type is not None, task.type
+        context = TaskContext(task.id, task.attempt, task.failures, idempotency_token(task))
+        run = Run(
+            task,
+            context,
+            task.backoff or task_type.backoff,
+            min(
+                task.timeout_seconds or task_type.timeout_seconds or math.inf,
+                self._settings.time_limit_seconds,
+            ),
+        )
+        outcome = self._run(run, task_type, claimed_at)
+        settled = self._settle(task, outcome, run.backoff, context.lines.waiting())
         log.info(
             "task %d: attempt %d ends after %.3f s: %s",
             task.id,
@@ -116,31 +158,49 @@ class Executor:
         )
         return Execution(task, outcome, settled)
 
-    def _run(
-        self, task: Task, task_type: TaskType | None, backoff: Backoff, claimed_at: float
-    ) -> Outcome:
+    def _run(self, run: Run, task_type: TaskType, claimed_at: float) -> Outcome:
         """Call the handler and return how that ended."""
-        if task_type is None:
-            return Failed(f"This worker knows no task type {task.type!r}.", permanent=True)
-        context = TaskContext(task.id, task.attempt, task.failures)
-        run = Run(task, context, backoff)
+        task, context = run.task, run.context
         try:
             with self._keeper.watching(run, claimed_at):
                 result = run.call(lambda: task_type.run(task.payload, context))
-            return Completed(storable_result(result), context.progress_note)
         except AttemptStopped:
-            return outcome_of_stop(run, self._settings)
+            return outcome_of_stop(run)
         except BaseException as error:
             # Whatever the handler raises is its failure, a sys.exit() and an interrupt of its own
             # included; but not what the end of this process made it raise.
             if self._is_shutting_down():
                 raise SystemExit from error
-            return _failed(task, error)
+            return self._failed(task, error)
+        try:
+            kept = storable_result(result, self._settings.max_result_bytes)
+            return Completed(kept, context.progress_note)
+        except Exception as error:
+            # The work is done; doing it again would bring the same result.
+            log.warning("task %d: attempt %d: %s", task.id, task.attempt, error)
+            return Failed(one_line(str(error), _ERROR_LIMIT), permanent=True)
 
-    def _settle(self, task: Task, outcome: Outcome, backoff: Backoff) -> Settled:
+    def _failed(self, task: Task, error: BaseException) -> Failed:
+        log.warning("task %d: attempt %d failed", task.id, task.attempt, exc_info=error)
+        name = type(error).__name__
+        try:
+            text = f"{name}: {error}" if str(error) else name
+        except Exception:
+            # Even an exception's own text may raise.
+            text = name
+        return Failed(
+            one_line(text, _ERROR_LIMIT),
+            permanent=isinstance(error, PermanentError),
+            traceback=_traceback(error, self._settings.max_traceback_characters),
+            after_seconds=error.after_seconds if isinstance(error, RetryLater) else 0.0,
+        )
+
+    def _settle(
+        self, task: Task, outcome: Outcome, backoff: Backoff, lines: Sequence[LogLine]
+    ) -> Settled:
         def write(ending: Outcome) -> Settled:
             def ask(*, again: bool) -> Settled:
-                settled = settle(self._database, task, ending, backoff)
+                settled = settle(self._database, task, ending, backoff, lines)
                 if settled is Settled.LOST and again:
                     # An earlier try may have been carried out, and only its answer lost.
                     return what_became_of(self._database, task)
@@ -169,15 +229,17 @@ class Executor:
             log.error("task %d: could not be handed back, a rescue will: %s", task_id, error)
 
 
-def _failed(task: Task, error: BaseException) -> Failed:
-    log.warning("task %d: attempt %d failed", task.id, task.attempt, exc_info=error)
-    name = type(error).__name__
+def _traceback(error: BaseException, limit: int) -> str | None:
+    """Return where in the handler an error was raised, without our own frames above it."""
     try:
-        text = f"{name}: {error}" if str(error) else name
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_globals.get("__name__") in _OUR_FRAMES:
+            frames = frames.tb_next
+        lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
+        return shortened("".join(lines), limit)
     except Exception:
         # Even an exception's own text may raise.
-        text = name
-    return Failed(one_line(text, _ERROR_LIMIT), permanent=isinstance(error, PermanentError))
+        return None
 
 
 class _Step(Protocol[T_co]):

@@ -21,6 +21,7 @@ from typing import TypeVar
 from app.domain.retry import Backoff
 from app.domain.task import Task
 from app.handlers.context import TaskContext
+from app.handlers.errors import AttemptStopped
 
 # Billiard and Celery use SIGUSR1; SIGUSR2 is free.
 _SIGNAL = signal.SIGUSR2
@@ -39,10 +40,6 @@ _IMPORT = "importlib._bootstrap"
 T = TypeVar("T")
 
 
-class AttemptStopped(BaseException):
-    """Raised in the handler's code when its attempt is to stop. Not an Exception, on purpose."""
-
-
 class StopReason(Enum):
     """Why an attempt is to stop."""
 
@@ -56,11 +53,16 @@ class StopReason(Enum):
 class Run:
     """The handler's code of one attempt, from its first line to its last."""
 
-    def __init__(self, task: Task, context: TaskContext, backoff: Backoff) -> None:
+    def __init__(
+        self, task: Task, context: TaskContext, backoff: Backoff, limit_seconds: float
+    ) -> None:
         self.task = task
         self.context = context
+        context.stop_check = self._check
         # What follows a failure, should it be another thread that has to settle this attempt.
         self.backoff = backoff
+        # How long it may run.
+        self.limit_seconds = limit_seconds
         self.stop_reason: StopReason | None = None
         self._running = True
         self._armed = False
@@ -87,6 +89,15 @@ class Run:
             # away, so that this time nothing disturbs.
             self._leave()
             raise
+
+    def _check(self) -> None:
+        """Raise in the handler's code, in whichever of its threads asks, if it is to stop."""
+        if self.stop_reason is None or not self._running:
+            return
+        if threading.current_thread() is threading.main_thread():
+            # Once is enough; a second interruption would disturb the cleaning up.
+            self._armed = False
+        raise AttemptStopped
 
     def _leave(self) -> None:
         """End the running phase; a process that is being killed never comes back from here."""

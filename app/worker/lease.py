@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import assert_never
 
 from app.db import attempts as store
+from app.db import history
 from app.db.engine import Database
 from app.errors import Unavailable
 from app.services.lifecycle import attempts
@@ -50,6 +51,8 @@ class LeaseKeeper:
             self._run = run
             self._claimed_at = self._renewed_at = claimed_at
             self._vitals.leased(run.task.id, claimed_at)
+            self._pause_seconds = self._settings.heartbeat_seconds
+            self._wait_no_longer_than(self._seconds_left(run))
             self._changed.notify()
         try:
             yield
@@ -84,15 +87,19 @@ class LeaseKeeper:
     def _beat(self, run: Run) -> None:
         # Renewed while it is being stopped too: a handler that is slow to stop still runs.
         heard = None if run.stop_reason is StopReason.LOST else self._renew(run)
-        reason = run.stop_reason or heard or self._time_is_up()
+        reason = run.stop_reason or heard or self._time_is_up(run)
         self._pause_seconds = self._settings.heartbeat_seconds
         if reason is None:
+            self._wait_no_longer_than(self._seconds_left(run))
             return
         left = run.stop(reason, self._grace_seconds(reason))
         if left <= 0:
             log.warning("task %d does not stop; its process is killed", run.task.id)
             run.kill_process(lambda: self._settle_stopped(run))
-        self._pause_seconds = min(self._pause_seconds, max(left, 0.0))
+        self._wait_no_longer_than(left)
+
+    def _wait_no_longer_than(self, seconds: float) -> None:
+        self._pause_seconds = min(self._pause_seconds, max(seconds, 0.0))
 
     def _grace_seconds(self, reason: StopReason) -> float:
         """Return how long a run may take to stop; with the lease lost, no longer than that ran."""
@@ -100,9 +107,12 @@ class LeaseKeeper:
         left = (_LATEST_STOP - _LATEST_RENEWAL) * self._settings.lease_seconds
         return min(grace, left) if reason is StopReason.LOST else grace
 
-    def _time_is_up(self) -> StopReason | None:
-        over = time.monotonic() - self._claimed_at > self._settings.time_limit_seconds
-        return StopReason.TIMED_OUT if over else None
+    def _seconds_left(self, run: Run) -> float:
+        """Return how long a run may still take."""
+        return self._claimed_at + run.limit_seconds - time.monotonic()
+
+    def _time_is_up(self, run: Run) -> StopReason | None:
+        return StopReason.TIMED_OUT if self._seconds_left(run) <= 0 else None
 
     def _renew(self, run: Run) -> StopReason | None:
         """Renew the lease; return why the run is to stop, if it is."""
@@ -129,25 +139,28 @@ class LeaseKeeper:
         return StopReason.CANCELLED if cancelled else None
 
     def _renew_in_database(self, run: Run, progress: float, note: str | None) -> bool | None:
+        lines = run.context.lines.waiting()
         with self._database.transaction() as connection:
-            return store.renew(connection, run.task, self._settings.lease_seconds, progress, note)
+            heard = store.renew(connection, run.task, self._settings.lease_seconds, progress, note)
+            if lines and heard is not None:
+                history.add_lines(connection, run.task, lines)
+        run.context.lines.stored(lines)
+        return heard
 
     def _settle_stopped(self, run: Run) -> None:
         try:
-            attempts.settle(
-                self._database, run.task, outcome_of_stop(run, self._settings), run.backoff
-            )
+            lines = run.context.lines.waiting()
+            attempts.settle(self._database, run.task, outcome_of_stop(run), run.backoff, lines)
         except Unavailable as error:
             log.error("task %d: its end is left to a rescue: %s", run.task.id, error)
 
 
-def outcome_of_stop(run: Run, settings: Settings) -> Stopped | Failed | Interrupted:
+def outcome_of_stop(run: Run) -> Stopped | Failed | Interrupted:
     """Return how an attempt ended that was stopped."""
     match run.stop_reason:
         case StopReason.TIMED_OUT:
-            limit = settings.time_limit_seconds
-            reason = f"The attempt ran longer than the {limit} s that it may."
-            return Failed(reason, permanent=False)
+            reason = f"The attempt ran longer than the {run.limit_seconds:g} s that it may."
+            return Failed(reason, permanent=False, timed_out=True)
         case StopReason.LOST:
             # If it still is this attempt's after all, because the database was away for everybody,
             # nothing has crashed and the task is simply handed back.

@@ -22,6 +22,7 @@ def shared_lab(
             redis_url,
             tmp_path_factory.mktemp("lab"),
             CANCEL_GRACE_SECONDS="1",
+            UNKNOWN_TYPE_SECONDS="2",
         ) as shared,
     ):
         shared.service.start_worker()

@@ -4,13 +4,15 @@ How an attempt ends is a value; `settle` turns it into the one transition that f
 the attempt was no longer this worker's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, assert_never
 
 from app.db import attempts as store
-from app.db import tasks
+from app.db import history, tasks
 from app.db.engine import Connection, Database
+from app.domain.history import AttemptOutcome, LogLine
 from app.domain.retry import Backoff
 from app.domain.status import Status
 from app.domain.task import Task
@@ -26,10 +28,16 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The handler raised. `permanent` says that trying again would not help."""
+    """The handler raised, or ran too long. `permanent` says that trying again would not help.
+
+    `after_seconds` is how long the next attempt is to wait at least, in seconds.
+    """
 
     error: str
     permanent: bool
+    traceback: str | None = None
+    after_seconds: float = 0.0
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +65,14 @@ class Settled(Enum):
     LOST = auto()
 
 
-def settle(database: Database, task: Task, outcome: Outcome, backoff: Backoff) -> Settled:
-    """Write an attempt's outcome, unless the attempt has lost the right to.
+def settle(
+    database: Database,
+    task: Task,
+    outcome: Outcome,
+    backoff: Backoff,
+    lines: Sequence[LogLine] = (),
+) -> Settled:
+    """Write an attempt's outcome and the last lines of its log, unless it has lost the right to.
 
     An outcome that comes after an accepted cancel ends the task as CANCELLED.
 
@@ -66,6 +80,8 @@ def settle(database: Database, task: Task, outcome: Outcome, backoff: Backoff) -
         DatabaseUnavailable: nothing is known to be written; calling again is safe.
     """
     with database.transaction() as connection:
+        if lines:
+            history.add_lines(connection, task, lines)
         settled = _settle_as(connection, task, outcome, backoff)
         if settled is not None:
             return settled
@@ -81,11 +97,12 @@ def _settle_as(
     match outcome:
         case Completed(result, note):
             return Settled.COMPLETED if store.complete(connection, task, result, note) else None
-        case Failed(error, permanent):
-            if permanent or task.attempt >= task.max_attempts:
-                return Settled.FAILED if store.fail(connection, task, error) else None
-            pause = backoff.pause_seconds(task.failures + 1)
-            scheduled = store.schedule_retry(connection, task, error, pause)
+        case Failed():
+            failure = _failure(outcome)
+            if outcome.permanent or task.attempt >= task.max_attempts:
+                return Settled.FAILED if store.fail(connection, task, failure) else None
+            pause = max(backoff.pause_seconds(task.failures + 1), outcome.after_seconds)
+            scheduled = store.schedule_retry(connection, task, failure, pause)
             return Settled.RETRY_SCHEDULED if scheduled else None
         case Interrupted():
             return Settled.RELEASED if store.release(connection, task) else None
@@ -93,6 +110,11 @@ def _settle_as(
             return None
         case _:
             assert_never(outcome)
+
+
+def _failure(failed: Failed) -> store.Failure:
+    how = AttemptOutcome.TIMED_OUT if failed.timed_out else AttemptOutcome.FAILED
+    return store.Failure(failed.error, failed.traceback, how)
 
 
 def what_became_of(database: Database, task: Task) -> Settled:

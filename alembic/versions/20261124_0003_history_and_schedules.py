@@ -1,0 +1,76 @@
+"""A history of attempts and log lines, and what a task may say about its own retries and limits.
+
+Revision: 0003
+Revises: 0002
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+_POSITIVE = "ck_tasks_timeout_positive"
+
+
+def upgrade() -> None:
+    # Columns without a default: no row is written again.
+    op.add_column("tasks", sa.Column("backoff", postgresql.JSONB(none_as_null=True), nullable=True))
+    op.add_column("tasks", sa.Column("timeout_seconds", sa.Float(), nullable=True))
+    op.add_column("tasks", sa.Column("set_aside_at", sa.DateTime(timezone=True), nullable=True))
+    op.execute(
+        f"ALTER TABLE tasks ADD CONSTRAINT {_POSITIVE} CHECK (timeout_seconds > 0) NOT VALID"
+    )
+    op.create_table(
+        "task_attempts",
+        sa.Column("task_id", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("worker", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "finished_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("traceback", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "outcome IN ('CANCELLED', 'COMPLETED', 'FAILED', 'LOST', 'RELEASED', 'TIMED_OUT')",
+            name=op.f("ck_task_attempts_outcome_known"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["task_id"], ["tasks.id"], name=op.f("fk_task_attempts_task_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("task_id", "number", name=op.f("pk_task_attempts")),
+    )
+    op.create_table(
+        "task_logs",
+        sa.Column("task_id", sa.BigInteger(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("level", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["task_id"], ["tasks.id"], name=op.f("fk_task_logs_task_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("task_id", "attempt", "number", name=op.f("pk_task_logs")),
+    )
+    with op.get_context().autocommit_block():
+        # Reads the table beside everybody's writes.
+        op.execute(f"ALTER TABLE tasks VALIDATE CONSTRAINT {_POSITIVE}")
+
+
+def downgrade() -> None:
+    op.drop_table("task_logs")
+    op.drop_table("task_attempts")
+    op.drop_constraint(op.f(_POSITIVE), "tasks", type_="check")
+    op.drop_column("tasks", "set_aside_at")
+    op.drop_column("tasks", "timeout_seconds")
+    op.drop_column("tasks", "backoff")

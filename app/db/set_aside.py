@@ -1,0 +1,78 @@
+"""What a worker does with a task whose type it does not know: leave it for one that does.
+
+Each statement compares the type itself, since a message is only a hint.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ARRAY, Connection, Text, bindparam, case, cast, func
+
+from app.db.attempts import seconds
+from app.db.models import TaskRow
+from app.db.transitions import make_one, statement
+from app.domain import transitions
+from app.domain.priority import QueueName
+from app.domain.task import Task
+
+# In seconds: it is offered again after a quarter of the time that it has waited so, within these.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+
+
+def fail_unknown(
+    connection: Connection, task_id: int, types: Sequence[str], patience_seconds: float
+) -> Task | None:
+    """End a task as FAILED that no worker knowing its type has taken for this long."""
+    return make_one(
+        connection,
+        _FAIL_UNKNOWN,
+        p_id=task_id,
+        p_types=list(types),
+        p_patience=patience_seconds,
+    )
+
+
+def set_aside(
+    connection: Connection, task_id: int, queue: QueueName, types: Sequence[str]
+) -> Task | None:
+    """Let a task wait a little and be published again, if it is of none of these types."""
+    return make_one(connection, _SET_ASIDE, p_id=task_id, p_queue=queue.value, p_types=list(types))
+
+
+def _is_unknown() -> tuple[Any, ...]:
+    known = cast(bindparam("p_types"), ARRAY(Text))
+    return (TaskRow.id == bindparam("p_id"), TaskRow.type != func.all(known))
+
+
+_since = func.coalesce(TaskRow.set_aside_at, func.now())
+_quarter = (func.now() - _since) / 4
+_pause = case(
+    (_quarter < func.make_interval(0, 0, 0, 0, 0, 0, _SHORTEST_PAUSE), _SHORTEST_PAUSE),
+    (_quarter > func.make_interval(0, 0, 0, 0, 0, 0, _LONGEST_PAUSE), _LONGEST_PAUSE),
+    else_=func.date_part("epoch", _quarter),
+)
+_SET_ASIDE = statement(
+    transitions.SET_ASIDE,
+    *_is_unknown(),
+    TaskRow.queue == bindparam("p_queue"),
+    TaskRow.run_at <= func.now(),
+    values={
+        "set_aside_at": _since,
+        "dispatched_at": None,
+        "run_at": func.now() + func.make_interval(0, 0, 0, 0, 0, 0, _pause),
+    },
+    detail="a worker does not know its type",
+)
+_FAIL_UNKNOWN = statement(
+    transitions.TYPE_UNKNOWN,
+    *_is_unknown(),
+    TaskRow.set_aside_at < func.now() - seconds("p_patience"),
+    values={
+        "error_info": func.format(
+            "No worker knows the task type %s; it has waited for one for %s s.",
+            TaskRow.type,
+            func.round(func.date_part("epoch", func.now() - TaskRow.set_aside_at)),
+        )
+    },
+    detail="no worker knows its type",
+)

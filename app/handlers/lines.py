@@ -1,0 +1,92 @@
+"""What a handler logs: to the service's own log, and in part for the task's history."""
+
+import logging
+import sys
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+from app.domain.history import LogLine
+from app.domain.text import shortened, storable
+
+_FURTHER = "Further lines of this attempt are not kept."
+
+
+class LogLines:
+    """The lines of one attempt that are yet to be stored. Handlers may log from several threads."""
+
+    def __init__(self, attempt: int, most_lines: int, most_characters: int) -> None:
+        self._attempt = attempt
+        self._most_lines = most_lines
+        self._most_characters = most_characters
+        self._count = 0
+        self._lines: list[LogLine] = []
+        self._lock = threading.Lock()
+
+    def add(self, level: str, message: str) -> None:
+        """Keep a line, unless there are too many; the last one that is kept then says so."""
+        with self._lock:
+            if self._count >= self._most_lines:
+                return
+            self._count += 1
+            if self._count == self._most_lines > 1:
+                level, message = "WARNING", _FURTHER
+            text = shortened(message, self._most_characters)
+            now = datetime.now(UTC)
+            self._lines.append(LogLine(self._attempt, self._count, now, level, text))
+
+    def waiting(self) -> tuple[LogLine, ...]:
+        """Return the lines that are not known to be stored."""
+        with self._lock:
+            return tuple(self._lines)
+
+    def stored(self, lines: tuple[LogLine, ...]) -> None:
+        """Forget lines that are stored."""
+        if not lines:
+            return
+        last = lines[-1].number
+        with self._lock:
+            self._lines = [line for line in self._lines if line.number > last]
+
+
+class TaskLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger whose lines carry the task's id and attempt.
+
+    Every line of level INFO and above is kept with the task, whatever LOG_LEVEL says; a DEBUG line
+    where LOG_LEVEL lets it through.
+    """
+
+    def __init__(self, task_id: int, attempt: int, lines: LogLines) -> None:
+        super().__init__(logging.getLogger("app.task"))
+        self._prefix = f"task {task_id}: attempt {attempt}:"
+        self._lines = lines
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log a line, and keep it."""
+        is_shown = self.isEnabledFor(level)
+        if level < logging.INFO and not is_shown:
+            return
+        text = _text(msg, args)
+        error = kwargs.get("exc_info")
+        self._lines.add(logging.getLevelName(level), _with_traceback(text, error))
+        if is_shown:
+            line = " ".join(storable(text).split())
+            self.logger.log(level, "%s %s", self._prefix, line, **kwargs)
+
+
+def _text(msg: object, args: tuple[object, ...]) -> str:
+    """Return what a call to a logger says; one that does not fit its arguments is no error."""
+    try:
+        return logging.LogRecord("", 0, "", 0, msg, args, None).getMessage()
+    except Exception:
+        return f"{msg} {args}"
+
+
+def _with_traceback(text: str, exc_info: Any) -> str:
+    if not exc_info:
+        return text
+    if isinstance(exc_info, BaseException):
+        exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
+    elif not isinstance(exc_info, tuple):
+        exc_info = sys.exc_info()
+    return f"{text}\n{logging.Formatter().formatException(exc_info)}"

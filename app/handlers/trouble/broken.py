@@ -1,0 +1,28 @@
+"""The work that `POST /tasks/broken` asks for: it fails for certain, for testing with."""
+
+import time
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.handlers.context import TaskContext
+from app.handlers.registry import task_type
+from app.handlers.trouble import BROKEN
+
+_SECONDS = 1.0
+
+
+class Broken(BaseModel):
+    """Whether to fail."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    force_error: bool = Field(default=True, description="false lets it succeed after all")
+
+
+@task_type(BROKEN, example={"force_error": True})
+def broken(payload: Broken, context: TaskContext) -> str:
+    """Work for a second, then fail, or complete when told to."""
+    time.sleep(_SECONDS)
+    if payload.force_error:
+        raise RuntimeError("This task was created broken on purpose.")
+    return f"Task {context.task_id} completed: it was told not to fail."

@@ -1,0 +1,139 @@
+"""Turns what a client asks for into a task to store: its type's defaults, and every check on it."""
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.domain.priority import Priority
+from app.domain.retry import Backoff
+from app.domain.task import NewTask
+from app.errors import Fault, InvalidTask
+from app.handlers import registry, simulated_work
+from app.handlers.registry import PayloadError, TaskType
+from app.settings import Settings
+
+# How far ahead a task may be scheduled, in seconds: a year, also one with a leap day.
+LONGEST_DELAY_SECONDS = 366 * 86_400
+# How deep a payload may be nested; deeper ones are no honest work, and JSON tools give up on them.
+_DEEPEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A task as a client describes it. None means what the task's type says, or at once."""
+
+    title: str
+    description: str | None
+    priority: Priority | None
+    type: str = simulated_work.NAME
+    payload: dict[str, Any] = field(default_factory=dict)
+    max_attempts: int | None = None
+    # The fields of a Backoff that were given.
+    backoff: dict[str, Any] | None = None
+    timeout_seconds: float | None = None
+    run_at: datetime | None = None
+    delay_seconds: float | None = None
+
+
+def new_task(draft: Draft, settings: Settings) -> NewTask:
+    """Return the task to store.
+
+    Raises:
+        InvalidTask: the type is unknown, the payload does not fit it, or a limit is exceeded.
+    """
+    task_type = registry.get(draft.type)
+    if task_type is None:
+        known = ", ".join(registry.names())
+        raise InvalidTask([Fault(("type",), f"There is no such task type. Known are: {known}")])
+    faults = [
+        *_payload_faults(task_type, draft.payload, settings),
+        *_time_faults(draft, settings),
+    ]
+    if faults:
+        raise InvalidTask(faults)
+    return NewTask(
+        title=draft.title,
+        description=draft.description,
+        priority=draft.priority or task_type.priority,
+        type=task_type.name,
+        payload=draft.payload,
+        max_attempts=draft.max_attempts or task_type.max_attempts,
+        backoff=_backoff(task_type, draft.backoff),
+        timeout_seconds=draft.timeout_seconds,
+        run_at=draft.run_at,
+        delay_seconds=draft.delay_seconds or 0.0,
+    )
+
+
+def _backoff(task_type: TaskType, given: dict[str, Any] | None) -> Backoff | None:
+    """Return the type's back-off with what was given in its place; None for the type's own."""
+    return None if given is None else replace(task_type.backoff, **given)
+
+
+def _payload_faults(
+    task_type: TaskType, payload: dict[str, Any], settings: Settings
+) -> list[Fault]:
+    faults = _not_storable(payload)
+    if faults:
+        return faults
+    size = len(json.dumps(payload, ensure_ascii=False).encode())
+    if size > settings.max_payload_bytes:
+        allowed = settings.max_payload_bytes
+        return [Fault(("payload",), f"is {size} bytes of JSON; {allowed} are allowed")]
+    try:
+        task_type.validated(payload)
+    except PayloadError as error:
+        return [Fault(("payload", *path), reason) for path, reason in error.faults]
+    return []
+
+
+def _not_storable(payload: dict[str, Any]) -> list[Fault]:
+    """Return the first value that PostgreSQL's jsonb cannot hold (its manual, "JSON Types")."""
+    # Not by recursion: a payload may be nested as deep as Python lets its parser go.
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [(("payload",), payload)]
+    while waiting:
+        path, value = waiting.pop()
+        if len(path) > _DEEPEST:
+            return [Fault(path[:1], f"must not be nested deeper than {_DEEPEST} levels")]
+        match value:
+            case str():
+                reason = _text_fault(value)
+            case float() if not math.isfinite(value):
+                reason = "must be a finite number"
+            case dict():
+                reason = next((fault for key in value if (fault := _text_fault(key))), None)
+                waiting += [((*path, key), item) for key, item in value.items()]
+            case list():
+                reason = None
+                waiting += [((*path, index), item) for index, item in enumerate(value)]
+            case _:
+                reason = None
+        if reason:
+            return [Fault(path, reason)]
+    return []
+
+
+def _text_fault(text: str) -> str | None:
+    if "\0" in text:
+        return "must not contain the NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "must not contain a lone surrogate"
+    return None
+
+
+def _time_faults(draft: Draft, settings: Settings) -> list[Fault]:
+    faults = []
+    most = settings.time_limit_seconds
+    if draft.timeout_seconds is not None and draft.timeout_seconds > most:
+        reason = f"must be at most {most}, the longest that an attempt may take here"
+        faults.append(Fault(("timeout_seconds",), reason))
+    if draft.run_at is not None:
+        if draft.delay_seconds is not None:
+            faults.append(Fault(("delay_seconds",), "must not be given together with run_at"))
+        if draft.run_at - datetime.now(UTC) > timedelta(seconds=LONGEST_DELAY_SECONDS):
+            faults.append(Fault(("run_at",), "must be at most a year ahead"))
+    return faults
