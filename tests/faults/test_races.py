@@ -181,7 +181,7 @@ def test_a_crash_noted_in_the_midst_of_a_cancel_is_not_forgotten(
         task_id = tasks.insert_task(connection, new).id
         neighbour = tasks.insert_task(connection, new).id
         for claimed, by in ((task_id, worker), (neighbour, "node@test/2")):
-            assert attempts.claim(connection, claimed, QueueName.MEDIUM, by, 60)
+            assert attempts.claim(connection, claimed, QueueName.MEDIUM, by, 60, ["sleep"])
     rescue = threading.Thread(target=maintenance.rescue_from, args=(database, worker, settings))
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity"

@@ -73,7 +73,9 @@ class Simulation:
         for queue in QUEUES_BY_URGENCY:
             if self.lines[queue]:
                 task_id = self.lines[queue].pop(0)
-                task = attempts.claim(self.connection, task_id, queue, "one@test/1", 15)
+                task = attempts.claim(
+                    self.connection, task_id, queue, "one@test/1", 15, ["simulated_work"]
+                )
                 assert task is not None
                 self.waited[task_id] = self.now - self.arrived[task_id]
                 self.running.append((task, self.now + self.duration))

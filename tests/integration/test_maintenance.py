@@ -19,6 +19,8 @@ from app.services.lifecycle.dispatch import dispatch
 from app.settings import Settings
 from tests.support import wait_for
 
+TYPES = ["simulated_work"]
+
 
 @pytest.fixture
 def publisher(settings: Settings) -> Publisher:
@@ -224,7 +226,7 @@ def test_only_so_many_are_raised_as_leave_half_of_the_slots_to_others(
     oldest = [task.id for task in patient]
     assert raised() == oldest[:2]
     with database.transaction() as connection:
-        running = attempts.claim(connection, oldest[0], QueueName.OVERDUE, "one@test/1", 15)
+        running = attempts.claim(connection, oldest[0], QueueName.OVERDUE, "one@test/1", 15, TYPES)
     assert running is not None
     assert raised() == oldest[:2]
 
@@ -240,9 +242,9 @@ def test_a_retry_begins_its_wait_anew_in_its_own_queue(
     age(database, task, settings.max_wait_seconds)
     maintenance.run_round(database, publisher, settings)
     with database.transaction() as connection:
-        running = attempts.claim(connection, task.id, QueueName.OVERDUE, "one@test/1", 15)
+        running = attempts.claim(connection, task.id, QueueName.OVERDUE, "one@test/1", 15, TYPES)
         assert running is not None
-        attempts.schedule_retry(connection, running, "broken", 5)
+        attempts.schedule_retry(connection, running, attempts.Failure("broken"), 5)
     assert read(database, task.id).queue is QueueName.LOW
 
 

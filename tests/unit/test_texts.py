@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.result import storable_result
-from app.domain.text import one_line, storable
+from app.domain.text import one_line, shortened, storable
+
+# In bytes, for results of which the size does not matter.
+LIMIT = 1_000_000
 
 any_text = st.text(st.characters())
 json_values = st.recursive(
@@ -39,9 +42,20 @@ def test_a_line_is_one_line_within_its_limit(text: str, limit: int) -> None:
     assert len(line.splitlines()) <= 1
 
 
+@given(any_text, st.integers(0, 80))
+def test_a_shortened_text_keeps_both_ends_within_its_limit(text: str, limit: int) -> None:
+    made = shortened(text, limit)
+    assert len(made) <= limit
+    if len(storable(text)) <= limit:
+        assert made == storable(text)
+    elif limit > 30:
+        assert "shortened" in made
+        assert (made[0], made[-1]) == (storable(text)[0], storable(text)[-1])
+
+
 @given(json_values)
 def test_every_json_value_is_a_result(value: object) -> None:
-    made = storable_result(value)
+    made = storable_result(value, LIMIT)
     assert "\\u0000" not in json.dumps(made)
     json.dumps(made, ensure_ascii=False).encode("utf-8")
 
@@ -53,7 +67,7 @@ def test_every_json_value_is_a_result(value: object) -> None:
 )
 def test_what_is_no_json_is_refused_with_a_reason(value: object) -> None:
     with pytest.raises(ValueError, match="not JSON"):
-        storable_result(value)
+        storable_result(value, LIMIT)
 
 
 def test_a_cycle_or_a_very_deep_result_is_refused() -> None:
@@ -64,4 +78,12 @@ def test_a_cycle_or_a_very_deep_result_is_refused() -> None:
         deep = [deep]
     for value in (cycle, deep):
         with pytest.raises(ValueError, match="not JSON"):
-            storable_result(value)
+            storable_result(value, LIMIT)
+
+
+@pytest.mark.parametrize("value", ["a" * 10, "ы" * 5, {"a": [1, 2, 3]}], ids=repr)
+def test_a_result_may_be_as_large_as_its_limit_and_no_larger(value: object) -> None:
+    size = len(json.dumps(value, ensure_ascii=False).encode())
+    assert storable_result(value, size) == value
+    with pytest.raises(ValueError, match=f"is {size} bytes of JSON; {size - 1} are allowed"):
+        storable_result(value, size - 1)
