@@ -256,6 +256,22 @@ def is_same_token(payload: Work, context: TaskContext) -> None:
         raise RuntimeError("once more")
 
 
+class Reaction(Work):
+    """What a handler makes of being stopped."""
+
+    raises: bool = False
+
+
+@task_type("goes_on_when_stopped")
+def goes_on_when_stopped(payload: Reaction, context: TaskContext) -> str:
+    try:
+        time.sleep(payload.seconds)
+    except AttemptStopped:
+        if payload.raises:
+            raise RuntimeError("something else") from None
+    return "half of it"
+
+
 class AsyncWork(Work):
     """What an async handler is to do."""
 

@@ -39,7 +39,9 @@ def add_lines(connection: Connection, task: Task, lines: Sequence[LogLine]) -> N
     )
 
 
-# The lock keeps the row from being deleted before the lines are stored that refer to it.
+# The lock keeps the row from being deleted before the lines are stored that refer to it. It is the
+# one that an UPDATE takes, so that a heartbeat and a settlement, each of which writes to the row
+# and adds the same lines, do not wait for each other in a circle.
 _running = (
     select(TaskRow.id, TaskRow.attempt)
     .where(
@@ -47,7 +49,7 @@ _running = (
         TaskRow.attempt == bindparam("p_attempt"),
         TaskRow.status == Status.IN_PROGRESS.value,
     )
-    .with_for_update(key_share=True, read=True)
+    .with_for_update(key_share=True)
     .cte("running")
 )
 _lines = (

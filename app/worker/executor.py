@@ -171,7 +171,11 @@ class Executor:
             # included; but not what the end of this process made it raise.
             if self._is_shutting_down():
                 raise SystemExit from error
-            return self._failed(task, error)
+            if not run.is_interrupted:
+                return self._failed(task, error)
+        if run.is_interrupted:
+            # It returned or raised all the same, from work that it had not done.
+            return outcome_of_stop(run)
         try:
             kept = storable_result(result, self._settings.max_result_bytes)
             return Completed(kept, context.progress_note)

@@ -64,6 +64,8 @@ class Run:
         # How long it may run.
         self.limit_seconds = limit_seconds
         self.stop_reason: StopReason | None = None
+        # Whether the handler has been interrupted, so that what it makes of it does not count.
+        self.is_interrupted = False
         self._running = True
         self._armed = False
         self._stop_since = 0.0
@@ -97,6 +99,7 @@ class Run:
         if threading.current_thread() is threading.main_thread():
             # Once is enough; a second interruption would disturb the cleaning up.
             self._armed = False
+        self.is_interrupted = True
         raise AttemptStopped
 
     def _leave(self) -> None:
@@ -153,6 +156,7 @@ class Run:
         if not (self._armed and self._running):
             return False
         self._armed = False
+        self.is_interrupted = True
         return True
 
 

@@ -63,6 +63,15 @@ def test_a_time_out_is_a_failure_that_is_retried(shared_lab: Lab) -> None:
     ]
 
 
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_a_handler_makes_of_being_stopped_is_no_result(shared_lab: Lab, raises: bool) -> None:
+    payload = {"seconds": 60, "raises": raises}
+    task_id = add(shared_lab, "goes_on_when_stopped", payload, timeout_seconds=0.5)
+    failed = ended(shared_lab, task_id)
+    assert (failed["status"], failed["result"]) == ("FAILED", None)
+    assert failed["error_info"] == "The attempt ran longer than the 0.5 s that it may."
+
+
 def test_a_result_at_the_limit_is_kept_and_one_above_it_fails_the_task(shared_lab: Lab) -> None:
     fits = add(shared_lab, "returns_much", {"bytes": 262_144})
     exceeds = add(shared_lab, "returns_much", {"bytes": 262_145}, max_attempts=3)
