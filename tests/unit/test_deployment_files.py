@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from app.settings import Settings
 
@@ -182,7 +183,7 @@ def test_the_example_shows_the_defaults() -> None:
         elif field.default_factory is not None:
             assert value == "", f"{name} depends on the machine"
         else:
-            assert type(field.default)(value) == field.default, name
+            assert TypeAdapter(field.annotation).validate_python(value) == field.default, name
 
 
 def test_the_image_is_run_by_a_fixed_unprivileged_user() -> None:

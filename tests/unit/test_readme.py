@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from app import __version__
 from app.api.application import create_application
@@ -27,6 +28,7 @@ READMES = [
 ]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NO_DEFAULT = {ENGLISH: "none", RUSSIAN: "нет"}
+EMPTY = {ENGLISH: "empty", RUSSIAN: "пусто"}
 
 
 # -- Settings -----------------------------------------------------------------------------------
@@ -38,13 +40,25 @@ def default_of(name: str, document: Path) -> str:
     if field.default_factory is not None:
         assert name == "WORKER_CONCURRENCY"
         return {ENGLISH: "the cores, at least 2", RUSSIAN: "число ядер, не меньше 2"}[document]
-    value = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
-    return f"`{value}`"
+    match field.default:
+        case bool(value):
+            shown = str(value).lower()
+        case float(value):
+            shown = f"{value:g}"
+        case SecretStr():
+            shown = field.default.get_secret_value()
+        case value:
+            shown = str(value)
+    return f"`{shown}`" if shown else EMPTY[document]
 
 
 def unit_of(name: str, document: Path) -> str:
     """Return the unit that a setting's name ends with, as the table shows it."""
-    units = {"_SECONDS": ("s", "с"), "_BYTES": ("bytes", "байт")}
+    units = {
+        "_SECONDS": ("s", "с"),
+        "_BYTES": ("bytes", "байт"),
+        "_CHARACTERS": ("characters", "символов"),
+    }
     for ending, words in units.items():
         if name.endswith(ending):
             return words[document == RUSSIAN]
