@@ -6,7 +6,7 @@ Each statement compares the type itself, since a message is only a hint.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Text, bindparam, case, cast, func
+from sqlalchemy import ARRAY, Connection, Float, Text, bindparam, cast, func
 
 from app.db.attempts import seconds
 from app.db.models import TaskRow
@@ -45,12 +45,8 @@ def _is_unknown() -> tuple[Any, ...]:
 
 
 _since = func.coalesce(TaskRow.set_aside_at, func.now())
-_quarter = (func.now() - _since) / 4
-_pause = case(
-    (_quarter < func.make_interval(0, 0, 0, 0, 0, 0, _SHORTEST_PAUSE), _SHORTEST_PAUSE),
-    (_quarter > func.make_interval(0, 0, 0, 0, 0, 0, _LONGEST_PAUSE), _LONGEST_PAUSE),
-    else_=func.date_part("epoch", _quarter),
-)
+_quarter = func.date_part("epoch", func.now() - _since, type_=Float) * 0.25
+_pause = func.least(func.greatest(_quarter, _SHORTEST_PAUSE), _LONGEST_PAUSE)
 _SET_ASIDE = statement(
     transitions.SET_ASIDE,
     *_is_unknown(),
