@@ -39,6 +39,8 @@ def create_engine(
         # without the round trip that asking each one would cost.
         pool_pre_ping=False,
         pool_recycle=1800,
+        # Payloads may hold secrets, and an error's text ends up in logs.
+        hide_parameters=True,
         connect_args={
             "connection_factory": wait.bounded(
                 min(settings.database_connect_timeout_seconds, timeout_seconds), timeout_seconds

@@ -216,8 +216,10 @@ class Executor:
             return write(outcome)
         except Exception as error:
             # Not one of the database being away: it refuses this very outcome.
-            log.exception("task %d: its outcome cannot be stored", task.id)
-            reason = one_line(f"The outcome could not be stored: {error}", _ERROR_LIMIT)
+            # What PostgreSQL says after its first line shows the row, secrets included.
+            what = str(error).partition("\n")[0]
+            log.error("task %d: its outcome cannot be stored: %s", task.id, what)
+            reason = one_line(f"The outcome could not be stored: {what}", _ERROR_LIMIT)
             return write(Failed(reason, permanent=True))
 
     def _hand_back(self, task_id: int, worker: str) -> None:
