@@ -5,6 +5,7 @@ Both READMEs have the same commands (`tests/unit/test_readme.py`), so that one i
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -74,6 +75,8 @@ def fresh(
             redis_url,
             tmp_path_factory.mktemp("readme"),
             SIMULATED_WORK_SECONDS="60",
+            # The documented one names the port as well, which is not known yet.
+            HTTP_REQUEST_ALLOW="localhost",
         ) as service,
     ):
         yield service
@@ -82,7 +85,7 @@ def fresh(
 def ask(service: Service, command: str) -> curl.Answer:
     """Run a documented command against the service under test, and change nothing else in it."""
     assert "http://localhost:8000" in command
-    return curl.run(command.replace("http://localhost:8000", service.url))
+    return curl.run(command.replace("localhost:8000", f"localhost:{service.port}"))
 
 
 def created(service: Service, answer: curl.Answer) -> None:
@@ -93,7 +96,35 @@ def created(service: Service, answer: curl.Answer) -> None:
     service.wait_until(1, "IN_PROGRESS")
 
 
+def types_listed(service: Service, answer: curl.Answer) -> None:
+    assert answer.status == 200
+    documented = documents.table_with(ENGLISH, "http_request").first_column()
+    documented += documents.table_with(ENGLISH, "memory").first_column()
+    built_in = {name for row in documented for name in row.split("`, `")} - {"word_count"}
+    assert {task_type["name"] for task_type in answer.json()} == built_in
+
+
+def called(service: Service, answer: curl.Answer) -> None:
+    assert answer.status == 201
+    task = service.wait_until(answer.json()["id"], "COMPLETED", "FAILED")
+    assert task["status"] == "COMPLETED", task["error_info"]
+    assert (task["result"]["status"], task["result"]["body"]) == (200, {"status": "ok"})
+
+
+def scheduled(service: Service, answer: curl.Answer) -> None:
+    assert answer.status == 201
+    task = answer.json()
+    assert (task["status"], task["timeout_seconds"], task["max_attempts"]) == ("PENDING", 30, 5)
+    created_at, run_at = (datetime.fromisoformat(task[name]) for name in ("created_at", "run_at"))
+    assert run_at - created_at == timedelta(minutes=1)
+
+
 def listed(service: Service, answer: curl.Answer) -> None:
+    assert answer.status == 200
+    assert [task["id"] for task in answer.json()] == [3, 2, 1]
+
+
+def selected(service: Service, answer: curl.Answer) -> None:
     assert answer.status == 200
     assert [task["id"] for task in answer.json()] == [1]
 
@@ -102,6 +133,22 @@ def shown(service: Service, answer: curl.Answer) -> None:
     assert answer.status == 200
     # The same fields in the same order.
     assert list(answer.json()) == list(json.loads(COMPLETED_TASK))
+
+
+def attempts_read(service: Service, answer: curl.Answer) -> None:
+    assert answer.status == 200
+    (attempt,) = answer.json()
+    assert (attempt["number"], attempt["finished_at"], attempt["outcome"]) == (1, None, None)
+
+
+def events_read(service: Service, answer: curl.Answer) -> None:
+    assert answer.status == 200
+    names = [event["event"] for event in answer.json()]
+    assert (names[0], names[-1]) == ("created", "claimed")
+
+
+def logs_read(service: Service, answer: curl.Answer) -> None:
+    assert (answer.status, answer.json()) == (200, [])
 
 
 def changed(service: Service, answer: curl.Answer) -> None:
@@ -115,6 +162,14 @@ def cancelled(service: Service, answer: curl.Answer) -> None:
     assert service.wait_until(1, "CANCELLED", seconds=10)["result"] is None
     again = curl.run(f"curl -X POST {service.url}/tasks/1/cancel")
     assert (again.status, again.json()["status"]) == (200, "CANCELLED")
+
+
+def run_again(service: Service, answer: curl.Answer) -> None:
+    assert (answer.status, answer.json()["status"]) == (200, "PENDING")
+    task = service.wait_until(1, "IN_PROGRESS")
+    assert (task["attempt"], task["max_attempts"]) == (2, 2)
+    again = curl.run(f"curl -X POST {service.url}/tasks/1/retry")
+    assert again.status == 409
 
 
 def deleted(service: Service, answer: curl.Answer) -> None:
@@ -164,11 +219,18 @@ def refused(service: Service, answer: curl.Answer) -> None:
 # What comes of each curl command, in the order of the document.
 OUTCOMES: list[Callable[[Service, curl.Answer], None]] = [
     created,
+    types_listed,
+    called,
+    scheduled,
     listed,
-    listed,
+    selected,
     shown,
+    attempts_read,
+    events_read,
+    logs_read,
     changed,
     cancelled,
+    run_again,
     deleted,
     fails,
     fails_twice,
@@ -186,6 +248,15 @@ def test_the_curl_commands_do_what_the_text_says(fresh: Service) -> None:
         outcome(fresh, ask(fresh, command))
 
 
+def test_without_the_setting_the_call_of_the_service_itself_fails_and_says_so(
+    service: Service,
+) -> None:
+    (command,) = [text for text in CURLS if "http_request" in text]
+    task = service.wait_until(ask(service, command).json()["id"], "COMPLETED", "FAILED")
+    assert (task["status"], task["attempt"], task["result"]) == ("FAILED", 1, None)
+    assert "HTTP_REQUEST_ALLOW" in task["error_info"]
+
+
 def test_a_completed_task_looks_as_shown(service: Service) -> None:
     task = service.create(title="Тестовая задача", priority="HIGH")
     done = service.wait_until(task["id"], "COMPLETED", "FAILED")
@@ -195,7 +266,8 @@ def test_a_completed_task_looks_as_shown(service: Service) -> None:
         name: type(value) for name, value in (example | {"description": None}).items()
     }
     constant = ("title", "priority", "status", "error_info", "type", "payload", "queue", "attempt")
-    for name in (*constant, "max_attempts", "cancel_requested_at", "progress"):
+    constant += ("max_attempts", "backoff", "timeout_seconds", "cancel_requested_at")
+    for name in (*constant, "progress", "progress_note"):
         assert done[name] == example[name], name
 
 

@@ -4,8 +4,10 @@ Does not run their commands: `tests/acceptance/test_readme_commands.py` does.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import pytest
 import yaml
@@ -16,6 +18,7 @@ from app.api.application import create_application
 from app.domain import transitions
 from app.domain.status import Status
 from app.handlers import PermanentError, TaskContext, registry
+from app.handlers.registry import TaskType
 from app.local import environment
 from app.settings import Settings
 from tests import documents
@@ -278,20 +281,36 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert versions[0] == __version__
 
 
-def test_the_example_of_a_handler_works() -> None:
-    (example,) = documents.blocks(ROOT / "CONTRIBUTING.md", "python")
-    names: dict[str, Any] = {"__name__": "example"}
-    exec(compile(example.text, "CONTRIBUTING.md", "exec", dont_inherit=True), names)
+@contextmanager
+def example_of_a_handler(document: Path, name: str) -> Iterator[TaskType]:
+    """Run the document's only block of Python and yield the task type that it registers."""
+    (example,) = documents.blocks(document, "python")
+    module = ModuleType("example")
+    exec(compile(example.text, document.name, "exec", dont_inherit=True), module.__dict__)
     try:
-        resize = registry.get("resize")
-        assert resize is not None
+        task_type = registry.get(name)
+        assert task_type is not None
+        yield task_type
+    finally:
+        del registry._types[name]
+
+
+def test_the_example_of_a_handler_works() -> None:
+    with example_of_a_handler(ROOT / "CONTRIBUTING.md", "resize") as resize:
         context = TaskContext(task_id=1, attempt=1, failures=0)
         assert resize.run({"path": "a.png", "width": 640}, context) == {"width": 640}
         assert context.progress_fraction == 0.5
         with pytest.raises(PermanentError):
             resize.run({"path": "a.png", "width": 0}, context)
-    finally:
-        del registry._types["resize"]
+
+
+def test_the_example_of_a_function_of_one_s_own_works() -> None:
+    with example_of_a_handler(ENGLISH, "word_count") as word_count:
+        context = TaskContext(task_id=1, attempt=1, failures=0)
+        assert word_count.run({"text": "one two  three"}, context) == {"words": 3}
+        assert [line.message for line in context.lines.waiting()] == ["The text has 14 characters"]
+        assert (word_count.max_attempts, word_count.timeout_seconds) == (3, 10)
+        assert word_count.description == "Count the words of a text."
 
 
 @pytest.mark.parametrize(
