@@ -12,6 +12,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.domain.targets import parse_targets, signing_key
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -224,6 +226,18 @@ class Settings(BaseSettings):
         if not url.startswith(("redis://", "rediss://")):
             raise ValueError("must start with redis:// or rediss://")
         return url
+
+    @field_validator("http_request_allow")
+    @classmethod
+    def _check_targets(cls, targets: str) -> str:
+        parse_targets(targets)
+        return targets
+
+    @field_validator("http_request_secret")
+    @classmethod
+    def _check_secret(cls, secret: SecretStr) -> SecretStr:
+        signing_key(secret.get_secret_value())
+        return secret
 
 
 @lru_cache(maxsize=1)

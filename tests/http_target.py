@@ -1,0 +1,347 @@
+"""A target for http_request: an HTTP server that answers as a test tells it to, well or badly.
+
+It runs in threads of the test's own process, writes down every request, and sees when a client
+closes its connection.
+"""
+
+import gzip
+import json
+import os
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.targets import parse_targets
+from app.handlers import TaskContext, registry
+from app.handlers.http_request import handler
+from app.handlers.http_request.client import Client
+from app.settings import Settings
+from tests.support import wait_for
+
+# A certificate for target.test that vouches for itself, and its key; good for nothing else.
+CERTIFICATE = Path(__file__).with_name("http_target.pem")
+
+
+@dataclass
+class Received:
+    """One request; `connection` numbers the connections from 1. Times are by time.monotonic()."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    connection: int
+    at: float
+    closed_at: float | None = None
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+Behaviour = Callable[["Exchange"], None]
+
+
+class Exchange(BaseHTTPRequestHandler):
+    """One connection, as a behaviour sees it while a request on it waits for its answer."""
+
+    protocol_version = "HTTP/1.1"
+    # Headers and body are sent one after the other; the second is not to wait for the first.
+    disable_nagle_algorithm = True
+    server: "_Server"
+    received: Received
+    number: int
+
+    def setup(self) -> None:
+        super().setup()
+        self.number = self.server.target._connected(self.connection)
+
+    def handle(self) -> None:
+        # A client may be gone at any time; that is what some tests are about.
+        with suppress(OSError):
+            super().handle()
+
+    def finish(self) -> None:
+        with suppress(OSError):
+            super().finish()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
+
+    def _answer(self) -> None:
+        length = int(self.headers.get("Content-Length", 0))
+        self.received = Received(
+            self.command,
+            self.path,
+            {name.lower(): value for name, value in self.headers.items()},
+            self.rfile.read(length),
+            self.number,
+            time.monotonic(),
+        )
+        target = self.server.target
+        target.requests.append(self.received)
+        target.behaviours.get(self.path.partition("?")[0], answer())(self)
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.wfile.write(data)
+
+    def wait_for_close(self) -> None:
+        """Wait until the client closes the connection, and write down when."""
+        self.close_connection = True
+        with suppress(OSError):
+            while self.connection.recv(1024):
+                pass
+        self.received.closed_at = time.monotonic()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    target: "Target"
+
+    def handle_error(self, *args: Any) -> None:
+        pass
+
+
+@dataclass
+class Target:
+    """A running target; `behaviours` say how a path is answered, any other one with 200."""
+
+    port: int
+    scheme: str = "http"
+    behaviours: dict[str, Behaviour] = field(default_factory=dict)
+    requests: list[Received] = field(default_factory=list)
+    _connections: list[socket.socket] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
+        return f"{self.scheme}://{host}:{self.port}{path}"
+
+    def on(self, path: str, behaviour: Behaviour) -> str:
+        """Let a path be answered so, and return its URL."""
+        self.behaviours[path] = behaviour
+        return self.url(path)
+
+    def at(self, path: str) -> list[Received]:
+        """Return the requests for a path, in their order."""
+        return [each for each in self.requests if each.path == path]
+
+    def wait_for(self, path: str, count: int = 1, seconds: float = 20) -> Received:
+        """Return the last of so many requests for a path, once they have come."""
+        wait_for(lambda: len(self.at(path)) >= count, seconds, f"{count} requests for {path}")
+        return self.at(path)[count - 1]
+
+    def _connected(self, connection: socket.socket) -> int:
+        with self._lock:
+            self._connections.append(connection)
+            return len(self._connections)
+
+    def drop_connections(self) -> None:
+        """Close all connections from this side."""
+        with self._lock:
+            for connection in self._connections:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def target(*, tls: bool = False) -> Iterator[Target]:
+    """Yield a target on a free port of the loopback interface."""
+    server = _Server(("127.0.0.1", 0), Exchange)
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.target = Target(server.server_address[1], "https" if tls else "http")
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield server.target
+    finally:
+        server.shutdown()
+        server.server_close()
+        server.target.drop_connections()
+        thread.join(5)
+
+
+# -- Behaviours ---------------------------------------------------------------------------------
+
+
+def answer(
+    status: int = 200,
+    body: bytes | str | Any = b'{"ok":true}',
+    kind: str | None = "application/json",
+    headers: list[tuple[str, str]] | None = None,
+) -> Behaviour:
+    """Answer so; a body that is neither bytes nor text is sent as JSON."""
+    data = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else None
+    data = json.dumps(body).encode() if data is None else data
+
+    def behave(exchange: Exchange) -> None:
+        exchange.send_response(status)
+        for name, value in headers or []:
+            exchange.send_header(name, value)
+        if kind:
+            exchange.send_header("Content-Type", kind)
+        exchange.send_header("Content-Length", str(len(data)))
+        exchange.end_headers()
+        if exchange.command != "HEAD":
+            exchange.send(data)
+
+    return behave
+
+
+def in_turn(*behaviours: Behaviour) -> Behaviour:
+    """Behave so one after another, and as the last one from then on."""
+    waiting = list(behaviours)
+
+    def behave(exchange: Exchange) -> None:
+        (waiting.pop(0) if len(waiting) > 1 else waiting[0])(exchange)
+
+    return behave
+
+
+def redirect(location: str, status: int = 302) -> Behaviour:
+    return answer(status, b"", None, [("Location", location)])
+
+
+def raw(data: bytes) -> Behaviour:
+    """Send bytes as they are, and close the connection."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.close_connection = True
+        exchange.send(data)
+
+    return behave
+
+
+def echo(exchange: Exchange) -> None:
+    """Answer with all that was received, in the body and in a header."""
+    received = exchange.received
+    seen = {
+        "method": received.method,
+        "path": received.path,
+        "headers": received.headers,
+        "body": received.body.decode("latin-1"),
+    }
+    headers = [("X-Echo", received.headers.get("authorization", "-"))]
+    answer(200, seen, headers=headers)(exchange)
+
+
+def hang(exchange: Exchange) -> None:
+    """Never answer."""
+    exchange.wait_for_close()
+
+
+def hang_after_headers(exchange: Exchange) -> None:
+    exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")
+    exchange.wait_for_close()
+
+
+def drip(start: bytes, byte: bytes, pause_seconds: float = 0.05) -> Behaviour:
+    """Send a start, and then the same byte again and again."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.close_connection = True
+        exchange.connection.settimeout(pause_seconds)
+        exchange.send(start)
+        while True:
+            exchange.send(byte)
+            try:
+                if not exchange.connection.recv(1):
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        exchange.received.closed_at = time.monotonic()
+
+    return behave
+
+
+def reset(exchange: Exchange) -> None:
+    """Reset the connection, as a process does that is killed."""
+    exchange.close_connection = True
+    linger = struct.pack("ii", 1, 0)
+    exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    # close() would wait for the files that were made of the socket.
+    os.close(exchange.connection.detach())
+
+
+def garbage(start: bytes = b"", block: bytes = b"\xff\x00garbage" * 1000) -> Behaviour:
+    """Send a start, and then garbage until the client closes the connection."""
+
+    def behave(exchange: Exchange) -> None:
+        exchange.close_connection = True
+        with suppress(OSError):
+            exchange.send(start)
+            while True:
+                exchange.send(block)
+        exchange.received.closed_at = time.monotonic()
+
+    return behave
+
+
+def bomb(size_mib: int = 200) -> Behaviour:
+    """Answer with a body that is tiny until it is decompressed."""
+    data = gzip.compress(b"\0" * 1024 * 1024 * size_mib, 9)
+    return answer(200, data, "text/plain", [("Content-Encoding", "gzip")])
+
+
+# -- Calling it without a worker ----------------------------------------------------------------
+
+TOKEN = "5f0c2a7e-0000-5000-8000-000000000007"
+
+
+@dataclass
+class Caller:
+    """Runs http_request in this process, allowed to reach one target and nothing else."""
+
+    target: Target
+    client: Client
+    monkeypatch: pytest.MonkeyPatch
+
+    def __call__(self, path_or_url: str, *, attempt: int = 1, **payload: Any) -> Any:
+        """Return the result of one attempt."""
+        url = self.target.url(path_or_url) if path_or_url.startswith("/") else path_or_url
+        task_type = registry.get("http_request")
+        assert task_type is not None
+        context = TaskContext(7, attempt, 0, TOKEN)
+        return task_type.run({"url": url, **payload}, context)
+
+    def configure(self, **settings: Any) -> None:
+        """Let other settings hold than those of the environment."""
+        changed = Settings(_env_file=None, **settings)
+        self.monkeypatch.setattr(handler, "get_settings", lambda: changed)
+
+    def allow(self, text: str) -> None:
+        """Open these targets, and close all connections."""
+        self.client.drop()
+        self.client = Client(parse_targets(text))
+
+
+@contextmanager
+def caller(target: Target, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
+    allowed = parse_targets(f"127.0.0.1:{target.port}")
+    own = Caller(target, Client(allowed), monkeypatch)
+    monkeypatch.setattr(handler, "client", lambda: own.client)
+    own.configure()
+    try:
+        yield own
+    finally:
+        own.client.drop()
