@@ -51,9 +51,9 @@ class TaskContext:
         Raises:
             ValueError: the fraction is not a number.
         """
-        if math.isnan(fraction):
+        if math.isnan(within := min(max(fraction, 0.0), 1.0)):
             raise ValueError("progress must be a number from 0 to 1")
-        self.progress_fraction = min(max(float(fraction), 0.0), 1.0)
+        self.progress_fraction = float(within)
         limit = get_settings().max_note_characters
         self.progress_note = None if note is None else one_line(str(note), limit)
 

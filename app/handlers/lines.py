@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.domain.history import LogLine
-from app.domain.text import shortened, storable
+from app.domain.text import one_line, shortened
 
 _FURTHER = "Further lines of this attempt are not kept."
 
@@ -18,7 +18,7 @@ class LogLines:
     def __init__(self, attempt: int, most_lines: int, most_characters: int) -> None:
         self._attempt = attempt
         self._most_lines = most_lines
-        self._most_characters = most_characters
+        self.most_characters = most_characters
         self._count = 0
         self._lines: list[LogLine] = []
         self._lock = threading.Lock()
@@ -31,7 +31,7 @@ class LogLines:
             self._count += 1
             if self._count == self._most_lines > 1:
                 level, message = "WARNING", _FURTHER
-            text = shortened(message, self._most_characters)
+            text = shortened(message, self.most_characters)
             now = datetime.now(UTC)
             self._lines.append(LogLine(self._attempt, self._count, now, level, text))
 
@@ -53,7 +53,7 @@ class TaskLogger(logging.LoggerAdapter[logging.Logger]):
     """A logger whose lines carry the task's id and attempt.
 
     Every line of level INFO and above is kept with the task, whatever LOG_LEVEL says; a DEBUG line
-    where LOG_LEVEL lets it through.
+    where LOG_LEVEL lets it through. It never raises because of what it is to say.
     """
 
     def __init__(self, task_id: int, attempt: int, lines: LogLines) -> None:
@@ -61,17 +61,26 @@ class TaskLogger(logging.LoggerAdapter[logging.Logger]):
         self._prefix = f"task {task_id}: attempt {attempt}:"
         self._lines = lines
 
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
+        """Tell whether a line of this level goes anywhere."""
+        return level >= logging.INFO or self.logger.isEnabledFor(level)
+
+    def getEffectiveLevel(self) -> int:  # noqa: N802 - logging's name
+        """Return the least level that goes anywhere."""
+        return min(self.logger.getEffectiveLevel(), logging.INFO)
+
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log a line, and keep it."""
-        is_shown = self.isEnabledFor(level)
-        if level < logging.INFO and not is_shown:
+        if not self.isEnabledFor(level):
             return
         text = _text(msg, args)
-        error = kwargs.get("exc_info")
+        error = _exception(kwargs.get("exc_info"))
         self._lines.add(logging.getLevelName(level), _with_traceback(text, error))
-        if is_shown:
-            line = " ".join(storable(text).split())
-            self.logger.log(level, "%s %s", self._prefix, line, **kwargs)
+        if self.logger.isEnabledFor(level):
+            line = one_line(text, self._lines.most_characters)
+            # It was logged where the handler stands, not here.
+            kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+            self.logger.log(level, "%s %s", self._prefix, line, **kwargs | {"exc_info": error})
 
 
 def _text(msg: object, args: tuple[object, ...]) -> str:
@@ -79,14 +88,27 @@ def _text(msg: object, args: tuple[object, ...]) -> str:
     try:
         return logging.LogRecord("", 0, "", 0, msg, args, None).getMessage()
     except Exception:
-        return f"{msg} {args}"
+        return " ".join(_shown(each) for each in (msg, *args))
 
 
-def _with_traceback(text: str, exc_info: Any) -> str:
-    if not exc_info:
+def _shown(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return object.__repr__(value)
+
+
+def _exception(exc_info: Any) -> BaseException | None:
+    """Return the exception that a call to a logger means, if there is one."""
+    if isinstance(exc_info, BaseException) or not exc_info:
+        return exc_info or None
+    details: tuple[Any, BaseException | None, Any]
+    details = exc_info if isinstance(exc_info, tuple) else sys.exc_info()
+    return details[1]
+
+
+def _with_traceback(text: str, error: BaseException | None) -> str:
+    if error is None:
         return text
-    if isinstance(exc_info, BaseException):
-        exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
-    elif not isinstance(exc_info, tuple):
-        exc_info = sys.exc_info()
-    return f"{text}\n{logging.Formatter().formatException(exc_info)}"
+    details = (type(error), error, error.__traceback__)
+    return f"{text}\n{logging.Formatter().formatException(details)}"

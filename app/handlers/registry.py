@@ -6,44 +6,56 @@ Owns registration and look-up. What is registered at import stays for the proces
 import asyncio
 import importlib
 import inspect
-import json
+import logging
+import math
 import pkgutil
 import re
 import sys
-import traceback
-import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import lru_cache
-from types import ModuleType
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from app.domain.priority import Priority
-from app.domain.retry import MOST_ATTEMPTS, Backoff
-from app.domain.text import one_line
-from app.handlers.concealment import CONCEALED, concealing
+from app.domain.retry import LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS, Backoff
+from app.handlers.concealment import all_concealed, concealing
 from app.handlers.context import TaskContext
-from app.handlers.errors import PermanentError
+from app.handlers.errors import AttemptStopped, PermanentError
+from app.handlers.modules import import_or_exit
+from app.handlers.payloads import (
+    Payload,
+    PayloadError,
+    payload_model,
+    validated,
+    validated_from_client,
+)
 from app.settings import get_settings
 
+__all__ = [
+    "Handler",
+    "Payload",
+    "PayloadError",
+    "TaskType",
+    "all_types",
+    "get",
+    "load",
+    "names",
+    "shown",
+    "task_type",
+]
+
 Handler = Callable[[Any, TaskContext], Any]
-Payload = dict[str, Any]
+T = TypeVar("T")
 
 # Types that make trouble on purpose; TROUBLE_TYPES=false leaves them out.
 _TROUBLE = "trouble"
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,99}")
-_REASON_LIMIT = 500
+# By how much a pause may grow at most.
+_LARGEST_FACTOR = 100
 
-
-class PayloadError(ValueError):
-    """A payload does not fit its type; `faults` has each place, as keys and indexes, and reason."""
-
-    def __init__(self, faults: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
-        places = (f"{'.'.join(map(str, path)) or 'payload'}: {reason}" for path, reason in faults)
-        super().__init__(f"The payload is not valid: {'; '.join(places)}")
-        self.faults = faults
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +83,7 @@ class TaskType:
         Raises:
             PayloadError: it does not fit the type's model.
         """
-        try:
-            return self.payload_model.model_validate_json(json.dumps(payload))
-        except ValidationError as error:
-            # Not the error itself, whose text has the values: they may be secrets.
-            faults = error.errors(include_url=False, include_input=False, include_context=False)
-        raise PayloadError([(item["loc"], item["msg"]) for item in faults])
+        return validated_from_client(self.payload_model, payload)
 
     def run(self, payload: Payload, context: TaskContext) -> Any:
         """Do the work of one attempt and return the task's result, any JSON value.
@@ -89,10 +96,28 @@ class TaskType:
         except PayloadError as error:
             raise PermanentError(str(error)) from None
         returned = self.handler(valid, context)
-        if not inspect.iscoroutine(returned):
-            return returned
-        # A new loop each time: nothing of one task reaches the next.
-        return asyncio.run(returned)
+        return _awaited(returned) if inspect.iscoroutine(returned) else returned
+
+
+def _awaited(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a new event loop: nothing of one task reaches the next.
+
+    At its end, or when the attempt is stopped, whatever it has left behind is cancelled.
+    """
+    try:
+        with asyncio.Runner() as runner:
+            runner.get_loop().set_exception_handler(_report)
+            return runner.run(coroutine)
+    finally:
+        # Stopped before it began, it would complain that nobody awaited it.
+        if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+            coroutine.close()
+
+
+def _report(loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:
+    """Log what went wrong beside the handler; that a part of it was stopped is no news."""
+    if not isinstance(details.get("exception"), AttemptStopped):
+        loop.default_exception_handler(details)
 
 
 _types: dict[str, TaskType] = {}
@@ -124,19 +149,13 @@ def task_type(
         ValueError: the name is taken or not in lower case, or a number is out of range.
         TypeError: the first parameter is not annotated with a pydantic model.
     """
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"the task type {name!r} must begin with a letter a-z and go on with a-z 0-9 _ . -"
-        )
-    if not 1 <= max_attempts <= MOST_ATTEMPTS:
-        raise ValueError(f"max_attempts of {name!r} must be from 1 to {MOST_ATTEMPTS}")
-    if timeout_seconds is not None and not timeout_seconds > 0:
-        raise ValueError(f"timeout_seconds of {name!r} must be above 0")
+    _check(name, max_attempts, backoff, timeout_seconds)
 
     def register(handler: F) -> F:
         if name in _types:
-            raise ValueError(f"the task type {name!r} is registered twice")
-        model = _payload_model(handler)
+            other = _types[name].handler.__module__
+            raise ValueError(f"the task type {name!r} is registered twice, first in {other}")
+        model = payload_model(handler, sys._getframe(1).f_locals)
         _types[name] = TaskType(
             name,
             handler,
@@ -146,27 +165,58 @@ def task_type(
             timeout_seconds,
             Priority(priority),
             _description(handler),
-            example or {},
-            conceal or concealing(model),
+            _example(name, model, example),
+            concealing(model, conceal),
         )
         return handler
 
     return register
 
 
-def _payload_model(handler: Handler) -> type[BaseModel]:
-    hints = typing.get_type_hints(handler)
-    parameters = [parameter for parameter in hints if parameter != "return"]
-    model = hints[parameters[0]] if parameters else None
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        raise TypeError(
-            f"the first parameter of {handler!r} must be annotated with a pydantic model"
+def _check(
+    name: str, max_attempts: int, backoff: Backoff | None, timeout_seconds: float | None
+) -> None:
+    """Raise what `task_type` says if one of these does not fit."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(
+            f"the task type {name!r} must begin with a letter a-z and go on with a-z 0-9 _ . -"
         )
-    return model
+    if type(max_attempts) is not int or not 1 <= max_attempts <= MOST_ATTEMPTS:
+        raise ValueError(f"max_attempts of {name!r} must be from 1 to {MOST_ATTEMPTS}")
+    if timeout_seconds is not None and not (
+        _is_within(timeout_seconds, 0, math.inf) and timeout_seconds
+    ):
+        raise ValueError(f"timeout_seconds of {name!r} must be a number above 0")
+    if backoff is None:
+        return
+    if not isinstance(backoff, Backoff):
+        raise TypeError(f"backoff of {name!r} must be a Backoff, as app.handlers has it")
+    for pause in (backoff.initial_seconds, backoff.max_seconds):
+        if not _is_within(pause, 0, LONGEST_PAUSE_SECONDS):
+            longest = f"{LONGEST_PAUSE_SECONDS:g}"
+            raise ValueError(f"the pauses in backoff of {name!r} must be from 0 to {longest} s")
+    if not _is_within(backoff.factor, 1, _LARGEST_FACTOR):
+        raise ValueError(f"factor in backoff of {name!r} must be from 1 to {_LARGEST_FACTOR}")
+
+
+def _is_within(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and least <= value <= most
+
+
+def _example(name: str, model: type[BaseModel], example: Payload | None) -> Payload:
+    """Return the example, which must be one."""
+    if example is None:
+        return {}
+    try:
+        validated(model, example)
+    except PayloadError as error:
+        raise ValueError(f"the example of {name!r} does not fit: {error}") from None
+    return example
 
 
 def _description(handler: Handler) -> str:
-    paragraph = (inspect.getdoc(handler) or "").partition("\n\n")[0]
+    # A functools.partial has the docstring of its class.
+    paragraph = (inspect.getdoc(getattr(handler, "func", handler)) or "").partition("\n\n")[0]
     return " ".join(paragraph.split())
 
 
@@ -191,7 +241,14 @@ def names() -> tuple[str, ...]:
 def shown(name: str, payload: Payload) -> Payload:
     """Return a payload as it may be shown. Nobody knows what is secret in an unknown type's."""
     known = get(name)
-    return known.conceal(payload) if known else dict.fromkeys(payload, CONCEALED)
+    if known is None:
+        return all_concealed(payload)
+    try:
+        return known.conceal(payload)
+    except Exception:
+        # A function of the type's author, which must not keep any list of tasks from its reader.
+        log.exception("the task type %s could not conceal a payload", name)
+        return all_concealed(payload)
 
 
 @lru_cache(maxsize=1)
@@ -204,27 +261,19 @@ def load() -> None:
     package = importlib.import_module("app.handlers")
     for module in pkgutil.iter_modules(package.__path__):
         if module.name != _TROUBLE:
-            _import(f"app.handlers.{module.name}")
+            import_or_exit(f"app.handlers.{module.name}")
     if settings.trouble_types:
-        trouble = _import(f"app.handlers.{_TROUBLE}")
+        trouble = import_or_exit(f"app.handlers.{_TROUBLE}")
         for module in pkgutil.iter_modules(trouble.__path__):
-            _import(f"app.handlers.{_TROUBLE}.{module.name}")
-    for name in settings.task_modules.split(","):
-        if name.strip():
-            _import(name.strip())
+            import_or_exit(f"app.handlers.{_TROUBLE}.{module.name}")
+    for name in filter(None, map(str.strip, settings.task_modules.split(","))):
+        before = len(_types)
+        import_or_exit(name)
+        if len(_types) == before and not _has_types(name):
+            log.warning("The task module %s registers no task type.", name)
 
 
-def _import(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        reason = one_line(f"{type(error).__name__}: {error}", _REASON_LIMIT)
-        sys.exit(f"The task module {name} cannot be imported: {reason}{_line_of(name, error)}")
-
-
-def _line_of(name: str, error: BaseException) -> str:
-    """Return the last place in the traceback that is in the module's own file, if it is in any."""
-    ours = name.replace(".", "/")
-    places = traceback.extract_tb(error.__traceback__)
-    found = [place for place in places if place.filename.rpartition(".")[0].endswith(ours)]
-    return f" ({found[-1].filename}, line {found[-1].lineno})" if found else ""
+def _has_types(module: str) -> bool:
+    """Return whether a task type stands in a module, or in one inside it, imported earlier."""
+    places = (getattr(each.handler, "__module__", "") for each in _types.values())
+    return any(place == module or place.startswith(f"{module}.") for place in places)
