@@ -1,6 +1,6 @@
 """The task type `http_request`: it calls a target over HTTP, for work in any other language.
 
-    payload     what a client may ask for, and every check on it
+    payload     what a client may ask for, and every check on it, with statuses and faults
     urls        which URLs may be asked for; the next one of a redirect
     addresses   which addresses may be connected to
     network     connections: only to addresses that were checked, within the attempt's time

@@ -32,6 +32,9 @@ class _Transport(httpx.HTTPTransport):
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
         super().__init__(verify=_tls())
+        if not isinstance(getattr(self, "_pool", None), httpcore.ConnectionPool):
+            # It would connect to any address.
+            raise RuntimeError("this release of httpx keeps its connections elsewhere")
         self._pool = httpcore.ConnectionPool(
             ssl_context=_tls(),
             max_connections=_MOST_CONNECTIONS,

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -12,26 +11,21 @@ from pydantic import (
     Field,
     StrictBool,
     StrictStr,
-    ValidationError,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from app.handlers.http_request import urls
+from app.handlers.http_request import statuses, urls
+from app.handlers.http_request.faults import refuse
 from app.settings import get_settings
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
-_MOST_RANGES = 100
 # RFC 9110, section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110, section 5.5; whitespace at the ends is not part of a value.
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_CODE = re.compile("[1-9][0-9]{2}")
-_RANGE = re.compile("([1-9][0-9]{2})-([1-9][0-9]{2})")
-_CLASS = re.compile("([1-9])xx", re.IGNORECASE)
 # What the connection needs, and what we say ourselves.
 _OURS = re.compile(
     "connection|content-length|expect|host|idempotency-key|keep-alive|proxy-.*|task-attempt|task-id"
@@ -42,57 +36,6 @@ _OURS = re.compile(
 
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
-
-
-def _ranges(value: Any) -> Any:
-    """Return status codes and ranges of them as pairs of a first and a last one."""
-    if not isinstance(value, list) or not 1 <= len(value) <= _MOST_RANGES:
-        raise ValueError(f"must be a list of 1 to {_MOST_RANGES} status codes or ranges")
-    found = [_range(item) for item in value]
-    _refuse((index,) for index, item in enumerate(found) if item is None)
-    return found
-
-
-def _refuse(
-    places: Iterable[tuple[str | int, ...]],
-    reason: str = 'must be a status code, or a range such as "200-299" or "2xx"',
-) -> None:
-    """Raise an error that names each of these places below the field."""
-    faults = [
-        InitErrorDetails(
-            type=PydanticCustomError("unfit", "{why}", {"why": reason}), loc=place, input=None
-        )
-        for place in places
-    ]
-    if faults:
-        raise ValidationError.from_exception_data("unfit", faults)
-
-
-def _range(item: Any) -> tuple[int, int] | None:
-    if isinstance(item, bool) or not isinstance(item, int | str):
-        return None
-    text = str(item)
-    if _CODE.fullmatch(text):
-        return int(text), int(text)
-    if match := _RANGE.fullmatch(text):
-        first, last = int(match[1]), int(match[2])
-        return (first, last) if first <= last else None
-    if match := _CLASS.fullmatch(text):
-        return int(match[1]) * 100, int(match[1]) * 100 + 99
-    return None
-
-
-_RANGES_SCHEMA = {
-    "type": "array",
-    "minItems": 1,
-    "maxItems": _MOST_RANGES,
-    "items": {
-        "anyOf": [
-            {"type": "integer", "minimum": 100, "maximum": 999},
-            {"type": "string", "pattern": f"^({_CODE.pattern}|{_RANGE.pattern}|[1-9][xX]{{2}})$"},
-        ]
-    },
-}
 
 
 def _without_default(schema: dict[str, Any]) -> None:
@@ -138,7 +81,7 @@ class HttpRequest(BaseModel):
         "answer's last byte, redirects included",
     )
     success: Annotated[
-        list[tuple[int, int]], BeforeValidator(_ranges), WithJsonSchema(_RANGES_SCHEMA)
+        list[tuple[int, int]], BeforeValidator(statuses.ranges), WithJsonSchema(statuses.SCHEMA)
     ] = Field(
         ["2xx"],
         validate_default=True,
@@ -157,18 +100,18 @@ class HttpRequest(BaseModel):
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
-        _refuse(((name,) for name in headers if not _TOKEN.fullmatch(name)), "is no header name")
-        _refuse(
+        refuse(((name,) for name in headers if not _TOKEN.fullmatch(name)), "is no header name")
+        refuse(
             ((name,) for name in headers if _OURS.fullmatch(name)),
             "is set by the service or by the connection",
         )
-        _refuse(
+        refuse(
             ((name,) for name, value in headers.items() if not _VALUE.fullmatch(value)),
             "must have a value of one line in Latin-1, without control characters",
         )
         lower = [name.lower() for name in headers]
         twice = [name for name in headers if lower.count(name.lower()) > 1]
-        _refuse(((name,) for name in twice), "is given twice")
+        refuse(((name,) for name in twice), "is given twice")
         size = sum(len(name) + len(value) for name, value in headers.items())
         most = get_settings().http_request_max_header_bytes
         if size > most:
@@ -178,7 +121,7 @@ class HttpRequest(BaseModel):
     @model_validator(mode="after")
     def _have_one_body(self) -> "HttpRequest":
         if self.has_json and self.body is not None:
-            _refuse([("body",)], "must not be given together with json")
+            refuse([("body",)], "must not be given together with json")
         return self
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from app.handlers.concealment import CONCEALED
+from app.handlers.concealment import CONCEALED, all_concealed
 
 _SECRET_NAME = re.compile(
     "auth|cookie|credential|key|passw|pwd|secret|session|signature|token", re.IGNORECASE
@@ -36,8 +36,10 @@ def is_secret(name: str) -> bool:
 
 def conceal(payload: dict[str, Any]) -> dict[str, Any]:
     """Return a payload as it may be shown."""
-    headers = payload.get("headers")
+    headers = payload.get("headers", {})
     if not isinstance(headers, dict):
+        return all_concealed(payload)
+    if not headers:
         return payload
     shown = {name: CONCEALED if is_secret(name) else value for name, value in headers.items()}
     redaction = Redaction(headers)
