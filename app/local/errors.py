@@ -30,7 +30,9 @@ class StopRequested(BaseException):
 
 
 def with_last_lines(message: str, last_lines: Sequence[str]) -> str:
-    """Return the message, followed by a program's last lines, indented."""
+    """Return the message, followed by a program's last lines: a single one beside it."""
     if not last_lines:
         return message
+    if len(last_lines) == 1:
+        return f"{message} It says: {last_lines[0]}"
     return "\n".join([f"{message} Its last lines:", *(f"    {line}" for line in last_lines)])

@@ -36,6 +36,9 @@ _WAKE_TRIES, _WAKE_SECONDS = 20, 0.02
 _DELICATE_FUNCTIONS = {"__enter__", "__exit__", "acquire", "release"}
 _DELICATE_LOGGING = {"handle", "isEnabledFor", "_acquireLock", "_releaseLock"}
 _IMPORT = "importlib._bootstrap"
+# An event loop's own lines lose a callback, or leave the loop marked as running; not so while it
+# waits, in `selectors`, nor in the coroutines that it runs.
+_EVENT_LOOP = "asyncio."
 
 T = TypeVar("T")
 
@@ -176,6 +179,8 @@ def _is_delicate(frame: FrameType | None) -> bool:
     if function in _DELICATE_FUNCTIONS:
         return True
     if function in _DELICATE_LOGGING and frame.f_globals.get("__name__") == "logging":
+        return True
+    if frame.f_globals.get("__name__", "").startswith(_EVENT_LOOP):
         return True
     while frame is not None:
         if frame.f_globals.get("__name__") == _IMPORT:

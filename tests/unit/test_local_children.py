@@ -104,13 +104,22 @@ def test_what_a_child_left_in_its_session_ends_with_it(shell: StartShell) -> Non
 
 
 def test_a_death_is_told_with_its_code_and_last_lines(shell: StartShell) -> None:
+    child = shell("echo reason; echo remedy; exit 7")
+
+    with pytest.raises(ChildDiedError) as caught:
+        wait_until(lambda: False, 10, child)
+
+    expected = "The child ended with exit code 7. Its last lines:\n    reason\n    remedy"
+    assert str(caught.value) == expected
+
+
+def test_a_death_with_a_single_line_is_told_in_one(shell: StartShell) -> None:
     child = shell("echo reason; exit 7")
 
     with pytest.raises(ChildDiedError) as caught:
         wait_until(lambda: False, 10, child)
 
-    expected = "The child ended with exit code 7. Its last lines:\n    reason"
-    assert str(caught.value) == expected
+    assert str(caught.value) == "The child ended with exit code 7. It says: reason"
 
 
 def test_a_death_by_signal_is_told_by_its_name(shell: StartShell) -> None:
