@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from app.db.models import TaskAttemptRow, TaskEventRow, TaskLogRow, TaskRow
+from app.domain import transitions
 from app.domain.history import Attempt, AttemptOutcome, Event, LogLine
 from app.domain.status import Status
 from app.domain.task import Task
@@ -141,6 +142,24 @@ _EVENTS = (
     .order_by(TaskEventRow.id)
     .offset(bindparam("p_skip"))
     .limit(bindparam("p_limit"))
+)
+
+
+def ending_of(connection: Connection, task_id: int, attempt: int) -> str | None:
+    """Return the name of the transition that ended an attempt, or None when none has."""
+    return connection.execute(_ENDING, {"p_id": task_id, "p_attempt": attempt}).scalar()
+
+
+# The first: a task that is cancelled while it waits names the attempt before.
+_ENDING = (
+    select(TaskEventRow.event)
+    .where(
+        TaskEventRow.task_id == bindparam("p_id"),
+        TaskEventRow.attempt == bindparam("p_attempt"),
+        TaskEventRow.event.in_(sorted({t.name for t in transitions.ALL if t.ends_attempt})),
+    )
+    .order_by(TaskEventRow.id)
+    .limit(1)
 )
 
 

@@ -61,13 +61,18 @@ def next_operation(world: World, name: str, choice: int, which: int) -> Operatio
 
 
 def _of_client(world: World, choice: int, task_id: int) -> Operation:
-    match choice % 7:
+    row = world.seen.get(task_id)
+    match choice % 8:
+        case 0 | 1 if row is not None and row.status in clients.BAD_ENDS:
+            return clients.run_again(world, task_id)
         case 0 | 1 | 2:
             return clients.cancel(world, task_id)
         case 3:
             return clients.delete(world, task_id)
+        case 4:
+            return clients.run_again(world, task_id)
         case number:
-            return clients.update(world, task_id, list(Priority)[number - 4])
+            return clients.update(world, task_id, list(Priority)[number - 5])
 
 
 def _of_upkeep(world: World, choice: int) -> Operation:
@@ -90,4 +95,6 @@ def _of_main(world: World, name: str, choice: int) -> Operation:
         outcome = worker.belief.outcome or outcomes[choice % len(outcomes)]
         return work.settle(world, name, outcome)
     message = world.broker.take(choice % len(world.broker.messages))
-    return work.claim(world, name, message)
+    # Now and then one of an older version.
+    follow = work.leave_to_others if choice % 7 == 6 else work.claim
+    return follow(world, name, message)

@@ -1,18 +1,21 @@
-"""The API's operations, as a client would ask for them: create, update, cancel, delete."""
+"""The API's operations, as clients ask for them: create, update, cancel, run again, delete."""
 
 from app.db.engine import Database
 from app.domain.priority import Priority
 from app.domain.status import Status
 from app.domain.task import Task, TaskMessage
-from app.errors import TaskAlreadyFinal, TaskNotFound
-from app.handlers import simulated_work
+from app.errors import TaskAlreadyFinal, TaskNotEndedBadly, TaskNotFound
 from app.services import tasks
+from app.services.drafts import Draft
 from app.services.lifecycle.cancel import cancel_task
 from app.services.lifecycle.dispatch import Dispatcher
 from tests.model.broker import Broker
 from tests.model.operations import Ended, Operation, Raised, Returned
 from tests.model.violation import require
 from tests.model.world import World
+
+# From where a person may run a task again.
+BAD_ENDS = frozenset({Status.FAILED, Status.CANCELLED})
 
 
 def _offered(dispatcher: Dispatcher) -> tuple[TaskMessage, ...]:
@@ -26,8 +29,8 @@ def create(world: World, priority: Priority, max_attempts: int) -> Operation:
 
     def call(database: Database, broker: Broker) -> tuple[Task, tuple[TaskMessage, ...]]:
         dispatcher = Dispatcher(database, broker)
-        draft = tasks.Draft("a task", None, priority)
-        task = tasks._create(database, dispatcher, draft, simulated_work.NAME, {}, max_attempts)
+        draft = Draft("a task", None, priority, max_attempts=max_attempts)
+        task = tasks.create_task(database, dispatcher, world.settings, draft)
         return task, _offered(dispatcher)
 
     def finish(ended: Ended) -> None:
@@ -97,6 +100,35 @@ def cancel(world: World, task_id: int) -> Operation:
 
     writes = frozenset({"cancelled", "cancel_requested"})
     return Operation(f"cancel task {task_id}", call, finish, writes=writes)
+
+
+def run_again(world: World, task_id: int) -> Operation:
+    """Run a task again that has ended otherwise than well."""
+
+    def call(database: Database, broker: Broker) -> tuple[Task, tuple[TaskMessage, ...]]:
+        dispatcher = Dispatcher(database, broker)
+        return tasks.run_again(database, dispatcher, task_id), _offered(dispatcher)
+
+    def finish(ended: Ended) -> None:
+        match ended:
+            case Raised(TaskNotEndedBadly()):
+                row = world.seen[task_id]
+                require(row.status not in BAD_ENDS, "what ended badly can run again", row)
+            case Raised():
+                _not_found(world, task_id, ended)
+            case Returned((task, offers)):
+                row = world.seen[task_id]
+                require(
+                    row.status == task.status == Status.PENDING and row.attempt == task.attempt,
+                    "a retry's answer is true",
+                    task,
+                    row,
+                )
+                require(offers, "what runs again is offered to the dispatcher")
+                world.offers += offers
+
+    writes = frozenset({"retried"})
+    return Operation(f"run task {task_id} again", call, finish, writes=writes)
 
 
 def delete(world: World, task_id: int) -> Operation:

@@ -9,6 +9,7 @@ import pytest
 from app.db.engine import Database
 from app.settings import Settings
 from app.worker import executor
+from tests.model import known
 from tests.model.cast import NAMES
 from tests.model.snapshot import Observer
 from tests.model.stage import Stage
@@ -26,6 +27,8 @@ def _quick_and_quiet() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # Nor does a worker wait before it asks once more: the model says what happens meanwhile.
         patch.setattr(executor, "_PAUSE_SECONDS", 0.0)
+        # What a worker knows is for the model to say.
+        patch.setattr(executor, "registry", known)
         yield
     for logger, level in levels.items():
         logger.setLevel(level)

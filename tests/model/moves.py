@@ -43,6 +43,7 @@ def moves(world: World, database: OneTransaction) -> Iterator[Move]:
 def _of_clients(world: World, task_id: int) -> Iterator[Move]:
     yield Move("cancel", lambda: world.run(clients.cancel(world, task_id)))
     yield Move("delete", lambda: world.run(clients.delete(world, task_id)))
+    yield Move("run again", lambda: world.run(clients.run_again(world, task_id)))
     for priority in (Priority.MEDIUM, Priority.HIGH):
         yield Move(
             f"make it {priority}",
@@ -99,6 +100,11 @@ def _of_idle(world: World, name: str, database: OneTransaction) -> Iterator[Move
             database.loses_answer = True
             claim()
 
+        def leave(index: int = index) -> None:
+            message = world.broker.take(index)
+            world.run(work.leave_to_others(world, name, message))
+
+        yield Move(f"{name}, an older one, meets message {index}", leave)
         yield Move(f"{name} claims by message {index}", claim, fair=True)
         yield Move(f"{name} claims by message {index}, asking twice", claim_asking_twice)
 

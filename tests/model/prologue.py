@@ -24,6 +24,8 @@ class Beginning(Enum):
     RESCUED = auto()
     # The same, and another worker runs it already, if there is one that is free.
     TAKEN_OVER = auto()
+    # Its worker was frozen for longer than its lease, it was cancelled, and is to run again.
+    RUN_AGAIN = auto()
 
 
 def tell(world: World, priority: Priority, max_attempts: int, beginning: Beginning) -> None:
@@ -43,12 +45,16 @@ def tell(world: World, priority: Priority, max_attempts: int, beginning: Beginni
         case Beginning.DUE_AGAIN:
             world.run(work.settle(world, first, Failed("broken", permanent=False)))
             world.pass_time(A_WHILE)
-        case Beginning.LAPSED | Beginning.RESCUED | Beginning.TAKEN_OVER:
+        case Beginning.LAPSED | Beginning.RESCUED | Beginning.TAKEN_OVER | Beginning.RUN_AGAIN:
             faults.lapse(world, task_id)
             faults.thaw(world)
     if beginning in {Beginning.RESCUED, Beginning.TAKEN_OVER}:
         world.run(upkeep.rescue_lapsed(world))
         world.run(upkeep.dispatch_due(world))
+    if beginning is Beginning.RUN_AGAIN:
+        world.run(clients.cancel(world, task_id))
+        world.run(upkeep.rescue_lapsed(world))
+        world.run(clients.run_again(world, task_id))
     if beginning is Beginning.TAKEN_OVER:
         _claim(world, task_id)
 

@@ -13,7 +13,7 @@ from tests.model.world import World
 class Saved:
     """Nothing in here changes."""
 
-    rows: tuple[str, str]
+    rows: tuple[str, ...]
     seen: Snapshot
     ids: tuple[int, ...]
     messages: tuple[TaskMessage, ...]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 from app.domain.priority import Priority
-from app.domain.status import Status
+from app.domain.status import WAITING, Status
 from tests.model import cast, clients, upkeep, work
 from tests.model.actors import Point
 from tests.model.drain import drain
@@ -36,9 +36,11 @@ def parts(world: World, task_id: int) -> Iterator[Part]:
         yield Part(
             "dispatch offers", (cast.DISPATCHER,), lambda world, _: upkeep.dispatch_offers(world)
         )
+    row = world.seen[task_id]
+    if row.status not in WAITING:
+        yield Part("run again", cast.CLIENTS, lambda world, _: clients.run_again(world, task_id))
     for step in upkeep.STEPS:
         yield Part(step.__name__, cast.UPKEEP, lambda world, _, step=step: step(world))
-    row = world.seen[task_id]
     owner = row.worker or ""
     if row.status == Status.IN_PROGRESS and owner in world.crew.gone:
         yield Part("rescue_from", cast.UPKEEP, lambda world, _: upkeep.rescue_from(world, owner))
@@ -50,6 +52,7 @@ def _of_workers(world: World) -> Iterator[Part]:
     idle = tuple(f"{worker.name}.{cast.MAIN}" for worker in crew if worker.belief is None)
     if idle and world.broker.messages:
         yield Part("claim", idle, _claim)
+        yield Part("leave to others", idle, _leave)
     for worker in crew:
         if worker.belief is None:
             continue
@@ -68,6 +71,12 @@ def _claim(world: World, actor: str) -> Operation:
     worker = cast.worker_of(actor)
     assert worker is not None
     return work.claim(world, worker, world.broker.take(0))
+
+
+def _leave(world: World, actor: str) -> Operation:
+    worker = cast.worker_of(actor)
+    assert worker is not None
+    return work.leave_to_others(world, worker, world.broker.take(0))
 
 
 def pairs(world: World, task_id: int) -> Iterator[tuple[tuple[str, Part], tuple[str, Part]]]:

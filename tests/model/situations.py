@@ -121,6 +121,31 @@ def completed(world: World) -> None:
     world.run(work.settle(world, FIRST, Completed(result_of(world.ids[-1], 1))))
 
 
+def failed(world: World) -> None:
+    """Over, and not well; doubles of its message are left."""
+    running(world)
+    world.run(work.settle(world, FIRST, Failed("broken for good", permanent=True)))
+
+
+def run_again(world: World) -> None:
+    """In its queue again by a person's wish, while the first worker believes that it runs it.
+
+    That one was frozen for longer than its lease; the task was cancelled meanwhile.
+    """
+    lapsed_while_cancelled(world)
+    world.run(upkeep.rescue_lapsed(world))
+    world.run(clients.run_again(world, world.ids[-1]))
+    world.run(upkeep.dispatch_offers(world))
+
+
+def set_aside(world: World) -> None:
+    """In its queue, for as long as it is given time for a worker that knows its type."""
+    dispatched(world)
+    world.run(work.leave_to_others(world, FIRST, world.broker.take(0)))
+    world.pass_time(A_LONG_WHILE)
+    world.run(upkeep.dispatch_due(world))
+
+
 def cancelled(world: World) -> None:
     """Cancelled while it waited; its messages are left."""
     dispatched(world)
@@ -145,6 +170,9 @@ SITUATIONS: dict[str, Callable[[World], None]] = {
         taken_over,
         due_again,
         completed,
+        failed,
         cancelled,
+        run_again,
+        set_aside,
     )
 }

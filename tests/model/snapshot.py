@@ -6,13 +6,30 @@ Owns the SQL by which the model looks at the database and moves its clocks.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 import psycopg2.errors
 
 from tests.model.timeline import Event
 from tests.model.violation import require
+
+
+class Attempt(NamedTuple):
+    """An attempt on record."""
+
+    number: int
+    worker: str
+    outcome: str
+    error: str | None
+
+
+class Line(NamedTuple):
+    """A line that was logged; what it says names the worker."""
+
+    attempt: int
+    number: int
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +50,17 @@ class Row:
     dispatched_since: float | None
     # None when nothing runs.
     lapsed: bool | None
+    # For how long it has been left to others, if it was, by workers that do not know its type.
+    set_aside_for: float | None
+    # Whether its latest attempt began when it was due.
+    began_in_time: bool | None
     result: Any
     error_info: str | None
     completed_at: str | None
     timeline: tuple[Event, ...]
+    # The attempts on record, and the lines that attempts have logged, each in order.
+    attempts: tuple["Attempt", ...]
+    logged: tuple["Line", ...]
 
     @property
     def ending(self) -> tuple[object, ...]:
@@ -46,13 +70,18 @@ class Row:
 
 Snapshot = Mapping[int, Row]
 
-# A full join, so that lines without a task are seen too.
+# A full join, so that lines without a task are seen too; of the rest foreign keys say so.
 _READ = """
 SELECT t.id, t.status, t.priority, t.queue, t.attempt, t.max_attempts, t.failures, t.crashes,
        t.worker, t.cancel_requested_at IS NOT NULL,
        extract(epoch FROM now() - t.run_at)::float8,
        extract(epoch FROM now() - t.dispatched_at)::float8,
-       t.lease_expires_at < now(), t.result, t.error_info, t.completed_at::text, e.lines
+       t.lease_expires_at < now(), extract(epoch FROM now() - t.set_aside_at)::float8,
+       t.started_at >= t.run_at, t.result, t.error_info, t.completed_at::text, e.lines,
+       (SELECT json_agg(json_build_array(number, worker, outcome, error) ORDER BY number)
+        FROM task_attempts WHERE task_id = t.id),
+       (SELECT json_agg(json_build_array(attempt, number, message) ORDER BY attempt, number)
+        FROM task_logs WHERE task_id = t.id)
 FROM tasks t
 FULL JOIN (
     SELECT task_id, json_agg(json_build_array(event, status, attempt, detail) ORDER BY id) AS lines
@@ -60,6 +89,16 @@ FULL JOIN (
 ) e ON e.task_id = t.id
 ORDER BY t.id
 """
+
+_TABLES = ("tasks", "task_events", "task_attempts", "task_logs")
+_DUMP = "SELECT " + ", ".join(
+    f"(SELECT coalesce(jsonb_agg(t), '[]') FROM {table} t)::text" for table in _TABLES
+)
+_LOAD = "DELETE FROM tasks" + "".join(
+    f"; INSERT INTO {table} OVERRIDING SYSTEM VALUE"
+    f" SELECT * FROM jsonb_populate_recordset(NULL::{table}, %s)"
+    for table in _TABLES
+)
 
 
 class Observer:
@@ -72,10 +111,14 @@ class Observer:
         """Return all tasks with their timelines."""
         self._cursor.execute(_READ)
         rows: dict[int, Row] = {}
-        for *columns, lines in self._cursor:
-            require(columns[0] is not None, "no line outlives its task", lines)
-            timeline = tuple(Event(*line) for line in lines or [])
-            rows[columns[0]] = Row(*columns, timeline)
+        for *columns, events, attempts, lines in self._cursor:
+            require(columns[0] is not None, "no line outlives its task", events)
+            rows[columns[0]] = Row(
+                *columns,
+                tuple(Event(*event) for event in events or []),
+                tuple(Attempt(*attempt) for attempt in attempts or []),
+                tuple(Line(*line) for line in lines or []),
+            )
         return rows
 
     def pass_time(self, seconds: float) -> bool:
@@ -83,9 +126,10 @@ class Observer:
         return self._unless_locked(
             "WITH free AS (SELECT id FROM tasks FOR UPDATE NOWAIT)"
             " UPDATE tasks SET run_at = run_at - make_interval(secs => %s),"
-            " dispatched_at = dispatched_at - make_interval(secs => %s)"
+            " dispatched_at = dispatched_at - make_interval(secs => %s),"
+            " set_aside_at = set_aside_at - make_interval(secs => %s)"
             " WHERE id IN (SELECT id FROM free)",
-            (seconds, seconds),
+            (seconds, seconds, seconds),
         )
 
     def lapse(self, task_id: int) -> bool:
@@ -128,25 +172,14 @@ class Observer:
         """Take a backend's connection away, and wait until its locks are gone."""
         self._cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
 
-    def dump(self) -> tuple[str, str]:
+    def dump(self) -> tuple[str, ...]:
         """Return all rows and lines, for `load`."""
-        self._cursor.execute(
-            "SELECT (SELECT coalesce(jsonb_agg(t), '[]') FROM tasks t)::text,"
-            " (SELECT coalesce(jsonb_agg(e), '[]') FROM task_events e)::text"
-        )
-        tasks, events = self._cursor.fetchone() or ("[]", "[]")
-        return tasks, events
+        self._cursor.execute(_DUMP)
+        return tuple(self._cursor.fetchone() or ())
 
-    def load(self, dumped: tuple[str, str]) -> None:
+    def load(self, dumped: tuple[str, ...]) -> None:
         """Put back what was dumped, in the place of everything."""
-        self._cursor.execute(
-            "DELETE FROM tasks;"
-            " INSERT INTO tasks OVERRIDING SYSTEM VALUE"
-            " SELECT * FROM jsonb_populate_recordset(NULL::tasks, %s);"
-            " INSERT INTO task_events OVERRIDING SYSTEM VALUE"
-            " SELECT * FROM jsonb_populate_recordset(NULL::task_events, %s)",
-            dumped,
-        )
+        self._cursor.execute(_LOAD, dumped)
 
     def savepoint(self, name: str) -> None:
         """Mark where to come back to."""

@@ -23,7 +23,8 @@ from tests.model.world import World
 BY_MOVES = [
     (mutants.NO_FENCE, "taken_over", 1, "a worker ends no attempt but its own"),
     (mutants.NO_FENCE_FOR_HEARTBEATS, "taken_over", 1, "a heartbeat hears whether"),
-    (mutants.NO_STATUS_GUARD, "running", 1, "a status changes as the model says"),
+    # No attempt is on record twice, says the table's key.
+    (mutants.NO_STATUS_GUARD, "running", 1, "no error of its own"),
     # The table's own constraint refuses what this one tries.
     (mutants.CANCEL_FORGOTTEN, "being_cancelled", 1, "no error of its own"),
     (mutants.CANCEL_NOT_STORED, "running", 1, "a row is what its timeline says"),

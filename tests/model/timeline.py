@@ -29,6 +29,16 @@ _NOT_AFTER_CANCEL = {
 }
 # The lines that end an attempt because its worker is gone.
 RESCUES = {"rescued", "crash_limit_reached"}
+# As what an attempt is recorded that ends with this line.
+_OUTCOMES = {
+    "completed": "COMPLETED",
+    "failed": "FAILED",
+    "retry_scheduled": "FAILED",
+    "released": "RELEASED",
+    "cancelled": "CANCELLED",
+    "rescued": "LOST",
+    "crash_limit_reached": "LOST",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,8 @@ class Replayed:
     failures: int = 0
     crashes: int = 0
     cancel_requested: bool = False
+    # The attempts that are over, by number, and as what each is recorded.
+    ended: tuple[tuple[int, str], ...] = ()
 
 
 def replay(timeline: Sequence[Event], max_attempts: int) -> Replayed:
@@ -100,13 +112,19 @@ def follow(state: Replayed, event: Event) -> Replayed:
             after = replace(after, crashes=state.crashes + 1)
         case "cancelled" | "cancel_requested":
             after = replace(after, cancel_requested=True)
+        case "retried":
+            room = max(state.max_attempts, state.attempt + 1)
+            after = replace(after, max_attempts=room, crashes=0, cancel_requested=False)
+    if state.status == Status.IN_PROGRESS != after.status:
+        outcome = (state.attempt, _OUTCOMES[event.name])
+        after = replace(after, ended=(*state.ended, outcome))
     require(event.attempt == after.attempt, "a line names its attempt", event, after)
     require(after.attempt <= after.max_attempts, "attempts are counted", after)
     return after
 
 
 def _is_legal(state: Replayed, event: Event) -> bool:
-    if state.status in FINAL:
+    if state.status in FINAL and event.name != "retried":
         return False
     return any(
         state.status in transition.sources and event.status == (transition.target or state.status)

@@ -4,11 +4,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from app.db import attempts as store
 from app.db.engine import Database
 from app.domain.retry import Backoff
 from app.domain.status import Status
 from app.domain.task import Task, TaskMessage
+from app.handlers.lines import LogLines
 from app.services.lifecycle.attempts import (
     Completed,
     Failed,
@@ -18,6 +18,8 @@ from app.services.lifecycle.attempts import (
     Stopped,
 )
 from app.worker.executor import Executor
+from app.worker.lease import LeaseKeeper
+from tests.model import known
 from tests.model.broker import Broker
 from tests.model.invariants import result_of
 from tests.model.operations import Ended, Operation, Returned
@@ -29,8 +31,16 @@ _SETTLES = frozenset({"completed", "failed", "retry_scheduled", "released", "can
 
 
 def _executor(world: World, database: Database) -> Any:
-    """Return what of an executor its steps use, without the threads of a real one."""
+    """Return what of an executor and a lease's keeper their steps use, without their threads."""
     return SimpleNamespace(_database=database, _settings=world.settings)
+
+
+def _lines(task: Task, identity: str, count: int) -> LogLines:
+    """Return the first lines that an attempt logs, none of them known to be stored."""
+    lines = LogLines(task.attempt, 10, 100)
+    for _ in range(count):
+        lines.add("INFO", identity)
+    return lines
 
 
 def claim(world: World, name: str, message: TaskMessage) -> Operation:
@@ -40,6 +50,8 @@ def claim(world: World, name: str, message: TaskMessage) -> Operation:
     def call(database: Database, broker: Broker) -> Task | None:
         executor = _executor(world, database)
         claimed = Executor._claim(executor, message.task_id, message.queue, worker.identity)
+        if claimed is None:
+            Executor._leave_to_others(executor, message.task_id, message.queue)
         return claimed[0] if claimed else None
 
     def finish(ended: Ended) -> None:
@@ -67,6 +79,26 @@ def claim(world: World, name: str, message: TaskMessage) -> Operation:
     )
 
 
+def leave_to_others(world: World, name: str, message: TaskMessage) -> Operation:
+    """Follow a message as a worker of an older version, which does not know the task's type."""
+    worker = world.crew[name]
+
+    def call(database: Database, broker: Broker) -> object:
+        executor = _executor(world, database)
+        with known.by_an_older_worker():
+            claimed = Executor._claim(executor, message.task_id, message.queue, worker.identity)
+            return claimed or Executor._leave_to_others(executor, message.task_id, message.queue)
+
+    return Operation(
+        f"{worker.identity}, an older one, meets task {message.task_id} in {message.queue}",
+        call,
+        _value,
+        writes=frozenset({"set_aside", "type_unknown"}),
+        worker=name,
+        message=message,
+    )
+
+
 def renew(world: World, name: str) -> Operation:
     """Send a heartbeat."""
     worker = world.crew[name]
@@ -74,8 +106,9 @@ def renew(world: World, name: str) -> Operation:
     task = worker.belief.task
 
     def call(database: Database, broker: Broker) -> bool | None:
-        with database.transaction() as connection:
-            return store.renew(connection, task, world.settings.lease_seconds, 0.5, "half")
+        context = SimpleNamespace(lines=_lines(task, worker.identity, 1))
+        run = SimpleNamespace(task=task, context=context)
+        return LeaseKeeper._renew_in_database(_executor(world, database), run, 0.5, "half")
 
     def finish(ended: Ended) -> None:
         heard = _value(ended)
@@ -133,8 +166,9 @@ def settle(world: World, name: str, outcome: Outcome) -> Operation:
     world.crew.believe(name, replace(worker.belief, outcome=outcome))
 
     def call(database: Database, broker: Broker) -> Settled:
-        backoff = Backoff(initial_seconds=RETRY_PAUSE)
-        return Executor._settle(_executor(world, database), task, outcome, backoff)
+        backoff = Backoff(initial_seconds=RETRY_PAUSE, jitter=False)
+        lines = _lines(task, worker.identity, 2).waiting()
+        return Executor._settle(_executor(world, database), task, outcome, backoff, lines)
 
     def finish(ended: Ended) -> None:
         settled = _value(ended)

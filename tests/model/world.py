@@ -34,6 +34,7 @@ def model_settings(database_url: str) -> Settings:
         crash_limit=CRASH_LIMIT,
         redispatch_after_seconds=PATIENCE,
         max_wait_seconds=MAX_WAIT,
+        unknown_type_seconds=invariants.UNKNOWN_TYPE,
         _env_file=None,
     )
 
@@ -45,6 +46,8 @@ class World:
         self.settings = settings
         self.observer = observer
         self._direct = direct
+        # How many attempts each task was created with. No id comes twice, in no example.
+        self._given: dict[int, int] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -80,7 +83,7 @@ class World:
         """Look at what is committed now, after a transaction of this operation ended."""
         self.before, self.seen = self.seen, self.observer.read()
         self.ids += [task_id for task_id in self.seen if task_id not in self.ids]
-        invariants.check(self.before, self.seen, operation, self.crew)
+        invariants.check(self.before, self.seen, operation, self.crew, self._given)
 
     def end(self, operation: Operation, ended: Ended, *, disturbed: bool = False) -> None:
         """Take an operation's answer. `disturbed` says that its connection was harmed."""

@@ -10,11 +10,11 @@ from enum import Enum, auto
 from typing import Any, assert_never
 
 from app.db import attempts as store
-from app.db import history, tasks
+from app.db import history
 from app.db.engine import Connection, Database
+from app.domain import transitions
 from app.domain.history import AttemptOutcome, LogLine
 from app.domain.retry import Backoff
-from app.domain.status import Status
 from app.domain.task import Task
 
 
@@ -120,23 +120,19 @@ def _failure(failed: Failed) -> store.Failure:
 def what_became_of(database: Database, task: Task) -> Settled:
     """Return what an attempt was settled as, if the answer to that was lost; LOST if it was not.
 
+    The task itself no longer says so once it has been run again.
+
     Raises DatabaseUnavailable.
     """
     with database.transaction() as connection:
-        now = tasks.get(connection, task.id)
-    if now is None or (now.attempt, now.crashes) != (task.attempt, task.crashes):
-        return Settled.LOST
-    match now.status:
-        case Status.COMPLETED:
-            return Settled.COMPLETED
-        case Status.FAILED:
-            return Settled.FAILED
-        case Status.CANCELLED:
-            return Settled.CANCELLED
-        case Status.PENDING:
-            is_retry = now.failures > task.failures
-            return Settled.RETRY_SCHEDULED if is_retry else Settled.RELEASED
-        case Status.NEW | Status.IN_PROGRESS:
-            return Settled.LOST
-        case _:
-            assert_never(now.status)
+        ended = history.ending_of(connection, task.id, task.attempt)
+    return _ENDINGS.get(ended, Settled.LOST)
+
+
+_ENDINGS: dict[str | None, Settled] = {
+    transitions.COMPLETED.name: Settled.COMPLETED,
+    transitions.FAILED.name: Settled.FAILED,
+    transitions.RETRY_SCHEDULED.name: Settled.RETRY_SCHEDULED,
+    transitions.RELEASED.name: Settled.RELEASED,
+    transitions.CANCELLED_RUNNING.name: Settled.CANCELLED,
+}
