@@ -49,6 +49,10 @@ _SETTLE = r"^WITH .*p_attempt"
 _REQUEUE = r"max_attempts=.* crashes="
 _CANCEL = r", cancel_requested_at=now\(\)"
 _UNDISPATCHED = r"^SELECT .*LIMIT"
+_RUN_AGAIN = r"max_attempts=greatest"
+_RELEASE = r"max_attempts=\(.* AND tasks\.attempt = "
+_RECORD = r"INSERT INTO task_attempts"
+_LINES = r"INSERT INTO task_logs"
 
 _FENCE = r" AND tasks\.attempt = %\(p_attempt\)s"
 _NOT_ASKED = r"tasks\.cancel_requested_at IS NULL AND "
@@ -93,4 +97,64 @@ RETRIES_UNPUBLISHED = Mutant(
 )
 LOST_MESSAGES_STAY_LOST = Mutant(
     "lost messages stay lost", r"tasks\.dispatched_at < least", "false AND now() < least"
+)
+
+NOT_ON_RECORD = Mutant(
+    "an attempt is not on record",
+    r"FROM moved\)\s*SELECT",
+    "FROM moved WHERE false) SELECT",
+    _RECORD,
+)
+ON_RECORD_TWICE = Mutant(
+    "an attempt is on record twice",
+    r"(?s)moved\.attempt AS attempt, moved\.worker(.*?)FROM moved\)\s*SELECT",
+    r"moved.attempt + more, moved.worker\1FROM moved, generate_series(0, 1) AS more) SELECT",
+    _RECORD,
+)
+ON_RECORD_AS_ANOTHERS = Mutant(
+    "an attempt is on record as another's", r"moved\.worker AS worker", "'somebody'", _RECORD
+)
+RELEASED_AS_LOST = Mutant(
+    "what was handed back is on record as lost",
+    r"moved\.started_at AS started_at, %\(param_\d+\)s",
+    "moved.started_at, 'LOST'",
+    _RELEASE,
+)
+LINES_WITHOUT_FENCE = Mutant("no fence for lines", _FENCE, "", _LINES)
+LINES_TWICE = Mutant("a line is stored twice", r" ON CONFLICT DO NOTHING", "", _LINES)
+LINES_WITHOUT_LOCK = Mutant("lines lock nothing", r" FOR [A-Z ]+\)", ")", _LINES)
+LINES_WITHOUT_ENOUGH_LOCK = Mutant(
+    "lines lock a row less than its changes do", r" FOR NO KEY UPDATE", " FOR KEY SHARE", _LINES
+)
+STILL_CANCELLED = Mutant(
+    "a task runs again with its cancel", r", cancel_requested_at=%\(param_\d+\)s", "", _RUN_AGAIN
+)
+CRASHES_KEPT = Mutant(
+    "a task runs again with its crashes", r", crashes=%\(param_\d+\)s", "", _RUN_AGAIN
+)
+NO_ROOM = Mutant(
+    "a task runs again without room for an attempt",
+    r"greatest\(tasks\.max_attempts, [^)]*\)s\)",
+    "tasks.max_attempts",
+    _RUN_AGAIN,
+)
+COUNTED_ANEW = Mutant(
+    "a task runs again as for the first time", r"SET status", "SET attempt=0, status", _RUN_AGAIN
+)
+RUN_AGAIN_FROM_ANYWHERE = Mutant(
+    "a task runs again while it runs",
+    r"tasks\.status IN \(",
+    "tasks.status IN ('IN_PROGRESS', ",
+    _RUN_AGAIN,
+)
+_UNKNOWN = r"tasks\.type != all\([^]]*\]\)\)"
+CLAIM_OF_ANY_TYPE = Mutant(
+    "a claim takes what the worker does not know", r"tasks\.type = any\([^]]*\]\)\)", "true", _CLAIM
+)
+UNKNOWN_TO_ALL = Mutant("a worker leaves to others what it knows", _UNKNOWN, "true")
+UNKNOWN_AT_ONCE = Mutant(
+    "an unknown type is given no time", r"tasks\.set_aside_at < now\(\) -", "now() > now() -"
+)
+STILL_SET_ASIDE = Mutant(
+    "what runs is still set aside", r"set_aside_at=%\(param_\d+\)s, ", "", _CLAIM
 )

@@ -36,11 +36,29 @@ BY_MOVES = [
     (mutants.CRASH_NOT_COUNTED, "lapsed", 1, "a row is what its timeline says"),
     (mutants.NO_CRASH_LIMIT, "lapsed_for_the_last_time", 1, "crashes end at their limit"),
     (mutants.CRASH_COSTS_AN_ATTEMPT, "lapsed", 1, "costs no attempt"),
+    (mutants.NOT_ON_RECORD, "running", 1, "is on record, once"),
+    (mutants.ON_RECORD_TWICE, "running", 1, "is on record, once"),
+    (mutants.ON_RECORD_AS_ANOTHERS, "lapsed", 1, "on record as its own worker's"),
+    (mutants.RELEASED_AS_LOST, "running", 1, "is on record, once"),
+    (mutants.LINES_WITHOUT_FENCE, "taken_over", 1, "only the attempt that runs logs lines"),
+    (mutants.LINES_TWICE, "being_cancelled", 1, "no error of its own"),
+    (mutants.STILL_CANCELLED, "cancelled", 1, "no error of its own"),
+    (mutants.CRASHES_KEPT, "lapsed_for_the_last_time", 2, "a row is what its timeline says"),
+    (mutants.NO_ROOM, "on_its_last_attempt", 2, "costs no attempt"),
+    (mutants.COUNTED_ANEW, "failed", 1, "a line names its attempt"),
+    (mutants.RUN_AGAIN_FROM_ANYWHERE, "running", 1, "a status changes as the model says"),
+    (mutants.CLAIM_OF_ANY_TYPE, "dispatched", 1, "only its own writer writes a line"),
+    (mutants.UNKNOWN_TO_ALL, "set_aside", 2, "only its own writer writes a line"),
+    (mutants.UNKNOWN_AT_ONCE, "dispatched", 1, "a task of an unknown type is given time"),
+    (mutants.STILL_SET_ASIDE, "set_aside", 1, "what runs has found a worker"),
 ]
 # Found only when two operations meet.
 BY_ORDERS = [
     (mutants.NO_LOCK, "dispatched", "a cancel's answer is true|an accepted cancel is written"),
     (mutants.CANCEL_FORGOTTEN_BY_RESCUE, "lapsed", "no error of its own"),
+    # A key refuses lines of a task that is gone; a heartbeat and a settlement wait for each other.
+    (mutants.LINES_WITHOUT_LOCK, "running", "no error of its own|nothing is in its own way"),
+    (mutants.LINES_WITHOUT_ENOUGH_LOCK, "running", "nothing is in its own way"),
 ]
 # Found only when everything has come to rest, and a task has not come to its end.
 BY_REST = [

@@ -18,6 +18,8 @@ _FIRST = (
     situations.taken_over,
     situations.orphaned,
     situations.due_again,
+    situations.failed,
+    situations.run_again,
 )
 
 
