@@ -35,6 +35,8 @@ class Received:
     body: bytes
     connection: int
     at: float
+    # Whether its behaviour goes on until the client closes the connection, and when it did.
+    waits: bool = False
     closed_at: float | None = None
 
     def json(self) -> Any:
@@ -93,12 +95,13 @@ class Exchange(BaseHTTPRequestHandler):
         """Send bytes as they are."""
         self.wfile.write(data)
 
-    def wait_for_close(self) -> None:
-        """Wait until the client closes the connection, and write down when."""
+    @contextmanager
+    def until_closed(self) -> Iterator[None]:
+        """Write down when the client has closed the connection, at the end of the block."""
         self.close_connection = True
+        self.received.waits = True
         with suppress(OSError):
-            while self.connection.recv(1024):
-                pass
+            yield
         self.received.closed_at = time.monotonic()
 
 
@@ -238,31 +241,29 @@ def echo(exchange: Exchange) -> None:
 
 def hang(exchange: Exchange) -> None:
     """Never answer."""
-    exchange.wait_for_close()
+    with exchange.until_closed():
+        exchange.connection.recv(1)
 
 
 def hang_after_headers(exchange: Exchange) -> None:
     exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab")
-    exchange.wait_for_close()
+    hang(exchange)
 
 
-def drip(start: bytes, byte: bytes, pause_seconds: float = 0.05) -> Behaviour:
-    """Send a start, and then the same byte again and again."""
+def drip(start: bytes, piece: bytes, pause_seconds: float = 0.05) -> Behaviour:
+    """Send a start, and then the same few bytes again and again."""
 
     def behave(exchange: Exchange) -> None:
-        exchange.close_connection = True
         exchange.connection.settimeout(pause_seconds)
-        exchange.send(start)
-        while True:
-            exchange.send(byte)
-            try:
-                if not exchange.connection.recv(1):
-                    break
-            except TimeoutError:
-                continue
-            except OSError:
-                break
-        exchange.received.closed_at = time.monotonic()
+        with exchange.until_closed():
+            exchange.send(start)
+            while True:
+                exchange.send(piece)
+                try:
+                    if not exchange.connection.recv(1):
+                        break
+                except TimeoutError:
+                    continue
 
     return behave
 
@@ -285,12 +286,10 @@ def garbage(start: bytes = b"", block: bytes = b"\xff\x00garbage" * 1000) -> Beh
     """Send a start, and then garbage until the client closes the connection."""
 
     def behave(exchange: Exchange) -> None:
-        exchange.close_connection = True
-        with suppress(OSError):
+        with exchange.until_closed():
             exchange.send(start)
             while True:
                 exchange.send(block)
-        exchange.received.closed_at = time.monotonic()
 
     return behave
 
