@@ -1,11 +1,12 @@
 """Two operations at once, in every order of their statements, commits and publishings."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 from app.domain.priority import Priority
 from app.domain.status import WAITING, Status
+from app.services.lifecycle.attempts import Failed
 from tests.model import cast, clients, upkeep, work
 from tests.model.actors import Point
 from tests.model.drain import drain
@@ -25,8 +26,8 @@ class Part:
     make: Callable[[World, str], Operation]
 
 
-def parts(world: World, task_id: int) -> Iterator[Part]:
-    """Yield what can be begun in a situation of one task."""
+def parts(world: World, task_id: int, *, every_outcome: bool) -> Iterator[Part]:
+    """Yield what can be begun in a situation of one task; see `explore`."""
     yield Part("cancel", cast.CLIENTS, lambda world, _: clients.cancel(world, task_id))
     yield Part("delete", cast.CLIENTS, lambda world, _: clients.delete(world, task_id))
     yield Part(
@@ -44,10 +45,10 @@ def parts(world: World, task_id: int) -> Iterator[Part]:
     owner = row.worker or ""
     if row.status == Status.IN_PROGRESS and owner in world.crew.gone:
         yield Part("rescue_from", cast.UPKEEP, lambda world, _: upkeep.rescue_from(world, owner))
-    yield from _of_workers(world)
+    yield from _of_workers(world, every_outcome=every_outcome)
 
 
-def _of_workers(world: World) -> Iterator[Part]:
+def _of_workers(world: World, *, every_outcome: bool) -> Iterator[Part]:
     crew = world.crew.workers.values()
     idle = tuple(f"{worker.name}.{cast.MAIN}" for worker in crew if worker.belief is None)
     if idle and world.broker.messages:
@@ -60,6 +61,8 @@ def _of_workers(world: World) -> Iterator[Part]:
         heart, main = f"{name}.{cast.HEART}", f"{name}.{cast.MAIN}"
         yield Part("renew", (heart,), lambda world, _, name=name: work.renew(world, name))
         for outcome in work.outcomes(world, worker.belief):
+            if isinstance(outcome, Failed) and outcome.permanent and not every_outcome:
+                continue
             yield Part(
                 f"settle {outcome}",
                 (main,),
@@ -79,9 +82,9 @@ def _leave(world: World, actor: str) -> Operation:
     return work.leave_to_others(world, worker, world.broker.take(0))
 
 
-def pairs(world: World, task_id: int) -> Iterator[tuple[tuple[str, Part], tuple[str, Part]]]:
+def pairs(found: Sequence[Part]) -> Iterator[tuple[tuple[str, Part], tuple[str, Part]]]:
     """Yield every two operations that can be under way at the same time, and who does them."""
-    for one, other in combinations_with_replacement(list(parts(world, task_id)), 2):
+    for one, other in combinations_with_replacement(found, 2):
         first = one.actors[0]
         second = next((name for name in other.actors if name != first), None)
         if second is not None:
@@ -103,12 +106,14 @@ def explore(
     situation: Callable[[World], None],
     *,
     most_switches: int,
+    every_outcome: bool = True,
     to_the_end: bool,
 ) -> Found:
     """Try the orders of every pair, and return how much that was. Raises Violation.
 
     Those in which one waits for the other `most_switches` times at most, not counting the waits
-    for locks; `to_the_end` also brings the task to its end after each.
+    for locks; `to_the_end` also brings the task to its end after each. Without `every_outcome` an
+    attempt never fails for good, which meets others just as a success does.
     """
     world.reset()
     world.observer.clear()
@@ -117,7 +122,8 @@ def explore(
     (task_id,) = world.seen
     saved = save(world)
     found = Found()
-    for pair in list(pairs(world, task_id)):
+    able = list(parts(world, task_id, every_outcome=every_outcome))
+    for pair in list(pairs(able)):
         found.pairs += 1
         for order in _orders(most_switches):
             restore(world, saved)

@@ -67,7 +67,7 @@ BY_REST = [
     (mutants.LOST_MESSAGES_STAY_LOST, "message_lost"),
 ]
 EVERY = [case[0] for case in (*BY_MOVES, *BY_ORDERS, *BY_REST)]
-SOON_FOUND = [mutants.CLAIM_OF_RUNNING, mutants.CANCEL_NOT_STORED, mutants.NO_RESCUE]
+SOON_FOUND = [mutants.NOT_ON_RECORD, mutants.CANCEL_NOT_STORED, mutants.NO_RESCUE]
 
 
 @pytest.mark.parametrize(

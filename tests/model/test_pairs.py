@@ -35,7 +35,12 @@ def test_no_two_operations_break_a_promise_together(
     # Most races need one of the two to be overtaken once (Musuvathi and Qadeer, "Iterative context
     # bounding for systematic testing of multithreaded programs", 2007).
     found = schedules.explore(
-        stage, world, situation, most_switches=100 if LONG else 1, to_the_end=LONG
+        stage,
+        world,
+        situation,
+        most_switches=100 if LONG else 1,
+        every_outcome=LONG,
+        to_the_end=LONG,
     )
     print(f"{found.pairs} pairs in {found.orders} orders, {found.lock_waits} waits for a lock")
     assert found.pairs
