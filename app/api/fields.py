@@ -1,5 +1,6 @@
 """The kinds of values that clients send: texts that can be stored, whole numbers, times."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
@@ -49,11 +50,15 @@ Title = Annotated[
 Description = Annotated[Text | None, Field(description="More about it, of any length")]
 
 
+_DATE_FIRST = re.compile(r"\d{4}-\d\d-\d\d")
+
+
 def _as_text(value: Any) -> Any:
-    # Pydantic would take numbers as well, and guess whether they are seconds or milliseconds.
-    if not isinstance(value, str | None):
-        raise ValueError("must be a time with its zone as RFC 3339 writes it, in quotes")
-    return value
+    # Pydantic would take numbers as well, in quotes too, and guess whether they are seconds or
+    # milliseconds.
+    if value is None or (isinstance(value, str) and _DATE_FIRST.match(value)):
+        return value
+    raise ValueError("must be a time with its zone as RFC 3339 writes it, in quotes")
 
 
 Time = Annotated[AwareDatetime, BeforeValidator(_as_text)]

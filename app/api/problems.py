@@ -6,6 +6,7 @@ a client sends can make rendering the error fail.
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -32,6 +33,9 @@ MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 50
 # RFC 3986, section 3.3: what a path may hold as it is, beyond letters, digits and "-._~".
 _SAFE_IN_PATH = "/:@!$&'()*+,;="
+# RFC 3987, section 2.2: what a fragment cannot hold as it is; and "%", which begins an escape.
+_NOT_IN_FRAGMENT = re.compile(r'[\x00-\x20"#%<>\[\\\]^`{|}\x7f-\x9f\ud800-\udfff]')
+_LONGEST_POINTER = 250
 _METHODS_OF_FILES = {"GET"}
 # Seconds after which a client may try again when something the service needs is away.
 RETRY_AFTER_SECONDS = 2
@@ -138,9 +142,23 @@ def _plain(reason: str) -> str:
 
 
 def pointer(path: Iterable[str | int]) -> str:
-    """Return a location as the URI fragment of a JSON pointer (RFC 6901, section 6)."""
-    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
-    return "#" + "".join(f"/{step[:100]}" for step in steps)
+    """Return a location as the URI fragment of a JSON pointer (RFC 6901, section 6).
+
+    Letters beyond ASCII stay as they are (RFC 3987, section 2.2), so that people can read them.
+    Of a place whose name is very long, it is the nearest one around it that can be named.
+    """
+    named = "#"
+    for step in path:
+        escaped = str(step).replace("~", "~0").replace("/", "~1")
+        longer = f"{named}/{_NOT_IN_FRAGMENT.sub(_percent_encoded, escaped)}"
+        if len(longer) > _LONGEST_POINTER:
+            break
+        named = longer
+    return named
+
+
+def _percent_encoded(found: re.Match[str]) -> str:
+    return quote(found[0], safe="", errors="surrogatepass")
 
 
 def _http(request: Request, error: Exception) -> Response:

@@ -14,7 +14,7 @@ from pydantic import (
 
 from app.api.fields import Description, Time, Title, whole
 from app.domain.priority import Priority
-from app.domain.retry import LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS, Backoff
+from app.domain.retry import LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS
 from app.handlers import simulated_work
 from app.services.drafts import LONGEST_DELAY_SECONDS, Draft
 
@@ -23,6 +23,13 @@ _EXAMPLE: dict[str, JsonValue] = {
     "description": "Collect the figures of November",
     "priority": "HIGH",
 }
+
+
+def without_defaults(schema: dict[str, Any]) -> None:
+    """Leave the defaults out of a schema, which are not what holds when a field is left out."""
+    for field in schema["properties"].values():
+        # Clients generated from the document would send it, and so change what should stay.
+        field.pop("default", None)
 
 
 class _Request(BaseModel):
@@ -45,58 +52,63 @@ class NewTaskBody(_Request):
 
 
 _Whole = BeforeValidator(whole)
-_USUAL = Backoff()
 
 
 class BackoffIn(BaseModel):
-    """The pauses between attempts; what is left out is as the task's type has it."""
+    """The pauses between attempts; what is left out, or null, is as the task's type has it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=without_defaults)
 
-    initial_seconds: float = Field(
-        _USUAL.initial_seconds,
+    initial_seconds: float | None = Field(
+        None,
         strict=True,
         ge=0,
         le=LONGEST_PAUSE_SECONDS,
         allow_inf_nan=False,
         description="The pause after the first failure, in seconds",
     )
-    factor: float = Field(
-        _USUAL.factor,
+    factor: float | None = Field(
+        None,
         strict=True,
         ge=1,
         le=100,
         allow_inf_nan=False,
         description="By how much each pause is longer than the one before",
     )
-    max_seconds: float = Field(
-        _USUAL.max_seconds,
+    max_seconds: float | None = Field(
+        None,
         strict=True,
         ge=0,
         le=LONGEST_PAUSE_SECONDS,
         allow_inf_nan=False,
         description="The longest pause, in seconds",
     )
-    jitter: StrictBool = Field(
-        _USUAL.jitter, description="Whether a pause is drawn evenly from zero to its length"
+    jitter: StrictBool | None = Field(
+        None, description="Whether a pause is drawn evenly from zero to its length"
     )
 
 
+def _create_schema(schema: dict[str, Any]) -> None:
+    schema["examples"] = [_EXAMPLE]
+    # A priority that is left out is the type's.
+    without_defaults(schema)
+
+
 class TaskCreate(NewTaskBody):
-    """A task to create."""
+    """A task to create. Of what its type decides, null means the same as leaving it out."""
+
+    model_config = ConfigDict(json_schema_extra=_create_schema)
 
     priority: Priority = Field(
         Priority.MEDIUM,
         description="Which queue it waits in; if left out, what its type says, mostly MEDIUM",
     )
-    type: str = Field(
-        simulated_work.NAME,
-        max_length=100,
-        description="What is to be done; GET /task-types/ lists the types",
+    type: str | None = Field(
+        None, description="What is to be done; GET /task-types/ tells more about each type"
     )
-    payload: dict[str, Any] = Field({}, description="What its type needs to know")
-    max_attempts: Annotated[StrictInt, _Whole] | None = Field(
-        None, ge=1, le=MOST_ATTEMPTS, description="How many attempts it may have"
+    payload: dict[str, Any] | None = Field(None, description="What its type needs to know")
+    max_attempts: Annotated[StrictInt, Field(ge=1, le=MOST_ATTEMPTS), _Whole] | None = Field(
+        None, description="How many attempts it may have"
     )
     backoff: BackoffIn | None = Field(None, description="The pauses between attempts")
     timeout_seconds: float | None = Field(
@@ -121,10 +133,10 @@ class TaskCreate(NewTaskBody):
     def draft(self, **more: Any) -> Draft:
         """Return the task that is asked for."""
         return super().draft(
-            type=self.type,
-            payload=self.payload,
+            type=simulated_work.NAME if self.type is None else self.type,
+            payload=self.payload or {},
             max_attempts=self.max_attempts,
-            backoff=None if self.backoff is None else self.backoff.model_dump(exclude_unset=True),
+            backoff=None if self.backoff is None else self.backoff.model_dump(exclude_none=True),
             timeout_seconds=self.timeout_seconds,
             run_at=self.run_at,
             delay_seconds=self.delay_seconds,
@@ -146,17 +158,15 @@ class RetryTaskCreate(NewTaskBody):
     )
 
 
-def _without_defaults(schema: dict[str, Any]) -> None:
+def _update_schema(schema: dict[str, Any]) -> None:
     schema["examples"] = [_EXAMPLE]
-    for field in schema["properties"].values():
-        # Clients generated from the document would send it, and so change what should stay.
-        field.pop("default", None)
+    without_defaults(schema)
 
 
 class TaskUpdate(_Request):
     """What to change of a task; what is left out stays, and null clears the description."""
 
-    model_config = ConfigDict(json_schema_extra=_without_defaults)
+    model_config = ConfigDict(json_schema_extra=_update_schema)
 
     # None of these defaults is read, since only the fields that were given count.
     title: Title = ""

@@ -9,6 +9,7 @@ from typing import Any
 from app.domain.priority import Priority
 from app.domain.retry import Backoff
 from app.domain.task import NewTask
+from app.domain.text import shortened
 from app.errors import Fault, InvalidTask
 from app.handlers import registry, simulated_work
 from app.handlers.registry import PayloadError, TaskType
@@ -16,6 +17,7 @@ from app.settings import Settings
 
 # How far ahead a task may be scheduled, in seconds: a year, also one with a leap day.
 LONGEST_DELAY_SECONDS = 366 * 86_400
+_LONGEST_REASON = 500
 # How deep a payload may be nested; deeper ones are no honest work, and JSON tools give up on them.
 _DEEPEST = 100
 
@@ -78,14 +80,18 @@ def _payload_faults(
     faults = _not_storable(payload)
     if faults:
         return faults
-    size = len(json.dumps(payload, ensure_ascii=False).encode())
+    size = len(json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode())
     if size > settings.max_payload_bytes:
         allowed = settings.max_payload_bytes
         return [Fault(("payload",), f"is {size} bytes of JSON; {allowed} are allowed")]
     try:
         task_type.validated(payload)
     except PayloadError as error:
-        return [Fault(("payload", *path), reason) for path, reason in error.faults]
+        # What a validator of the type's own says may be of any length.
+        return [
+            Fault(("payload", *path), shortened(reason, _LONGEST_REASON))
+            for path, reason in error.faults
+        ]
     return []
 
 
