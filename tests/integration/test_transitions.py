@@ -4,57 +4,26 @@ import pytest
 import sqlalchemy
 from sqlalchemy import text
 
-from app.db import attempts, maintenance, promotion, tasks
+from app.db import attempts, history, maintenance, promotion, set_aside, tasks
 from app.db.engine import Connection
 from app.domain import transitions
+from app.domain.history import LogLine
 from app.domain.priority import Priority, QueueName
 from app.domain.status import FINAL, Status
-from app.domain.task import NewTask, Task, TaskMessage
-
-NEW = NewTask("a task", None, Priority.MEDIUM, "simulated_work", {}, 3)
-WORKER = "worker@test/1"
-
-
-def create(connection: Connection) -> Task:
-    return tasks.insert_task(connection, NEW)
-
-
-def claimed(connection: Connection) -> Task:
-    task = attempts.claim(connection, create(connection).id, QueueName.MEDIUM, WORKER, 15)
-    assert task is not None
-    return task
-
-
-def put_in(connection: Connection, status: Status) -> Task:
-    """Return a task that has reached a status by the service's own transitions."""
-    match status:
-        case Status.NEW:
-            return create(connection)
-        case Status.PENDING:
-            task = create(connection)
-            maintenance.mark_dispatched(connection, [message(task)])
-        case Status.IN_PROGRESS:
-            task = claimed(connection)
-        case Status.COMPLETED:
-            task = claimed(connection)
-            attempts.complete(connection, task, "done")
-        case Status.FAILED:
-            task = claimed(connection)
-            attempts.fail(connection, task, "broken")
-        case Status.CANCELLED:
-            task = create(connection)
-            tasks.cancel_waiting(connection, task.id)
-    return read(connection, task.id)
-
-
-def read(connection: Connection, task_id: int) -> Task:
-    task = tasks.get(connection, task_id)
-    assert task is not None
-    return task
-
-
-def message(task: Task) -> TaskMessage:
-    return TaskMessage(task.id, task.queue, task.type, task.title, task.updated_at)
+from app.domain.task import Task
+from tests.integration.rows import (
+    BROKEN,
+    OLDER,
+    TYPES,
+    WORKER,
+    claimed,
+    create,
+    everything,
+    message,
+    now,
+    put_in,
+    read,
+)
 
 
 def expire(connection: Connection, task: Task) -> None:
@@ -97,6 +66,11 @@ def message_lost(connection: Connection, task: Task) -> object:
     return maintenance.forget_lost_messages(connection, QueueName.MEDIUM, None, 2, 10)
 
 
+def type_unknown(connection: Connection, task: Task) -> object:
+    connection.execute(text("UPDATE tasks SET set_aside_at = now() - interval '1 hour'"))
+    return set_aside.fail_unknown(connection, task.id, OLDER, 60)
+
+
 # What each named function does, called on a task of any status.
 MOVES = {
     transitions.DISPATCHED: dispatched,
@@ -104,10 +78,13 @@ MOVES = {
     transitions.REPRIORITISED_RUNNING: lambda c, t: tasks.move_running(c, t.id, Priority.HIGH),
     transitions.CANCELLED_WAITING: lambda c, t: tasks.cancel_waiting(c, t.id),
     transitions.CANCEL_REQUESTED: lambda c, t: tasks.request_cancel(c, t.id),
-    transitions.CLAIMED: lambda c, t: attempts.claim(c, t.id, QueueName.MEDIUM, WORKER, 15),
+    transitions.RETRIED: lambda c, t: tasks.run_again(c, t.id),
+    transitions.SET_ASIDE: lambda c, t: set_aside.set_aside(c, t.id, t.queue, OLDER),
+    transitions.TYPE_UNKNOWN: type_unknown,
+    transitions.CLAIMED: lambda c, t: attempts.claim(c, t.id, QueueName.MEDIUM, WORKER, 15, TYPES),
     transitions.COMPLETED: lambda c, t: attempts.complete(c, t, {"answer": 42}),
-    transitions.FAILED: lambda c, t: attempts.fail(c, t, "broken"),
-    transitions.RETRY_SCHEDULED: lambda c, t: attempts.schedule_retry(c, t, "broken", 5),
+    transitions.FAILED: lambda c, t: attempts.fail(c, t, BROKEN),
+    transitions.RETRY_SCHEDULED: lambda c, t: attempts.schedule_retry(c, t, BROKEN, 5),
     transitions.RELEASED: attempts.release,
     transitions.CANCELLED_RUNNING: cancelled_running,
     transitions.RESCUED: lambda c, t: rescued(c, t, crash_limit=3),
@@ -118,8 +95,42 @@ MOVES = {
 }
 
 
+def message_of_one_lost(connection: Connection, task: Task) -> object:
+    an_hour_ago = "UPDATE tasks SET dispatched_at = now() - interval '1 h' WHERE id = :id"
+    connection.execute(text(an_hour_ago), {"id": task.id})
+    return maintenance.forget_lost_messages(connection, QueueName.MEDIUM, None, 2, 10)
+
+
+def one_promoted(connection: Connection, task: Task) -> object:
+    an_hour_ago = "UPDATE tasks SET run_at = now() - interval '1 h' WHERE id = :id"
+    connection.execute(text(an_hour_ago), {"id": task.id})
+    return promotion.promote(connection, QueueName.HIGH, 60, 10)
+
+
+# The same of a task alone, where what prepares it above does so with others too.
+NARROW_MOVES = {
+    transitions.DISPATCHED: lambda c, t: maintenance.mark_dispatched(c, [message(t)]),
+    transitions.TYPE_UNKNOWN: lambda c, t: set_aside.fail_unknown(c, t.id, OLDER, 60),
+    transitions.PROMOTED: one_promoted,
+    transitions.MESSAGE_LOST: message_of_one_lost,
+}
+
+# As what an attempt is on record that a transition ends, with which error and traceback.
+RECORDS = {
+    transitions.COMPLETED: ("COMPLETED", None, None),
+    transitions.FAILED: ("FAILED", "broken", "Traceback: broken"),
+    transitions.RETRY_SCHEDULED: ("FAILED", "broken", "Traceback: broken"),
+    transitions.RELEASED: ("RELEASED", "The worker was shut down.", None),
+    transitions.CANCELLED_RUNNING: ("CANCELLED", None, None),
+    transitions.RESCUED: ("LOST", "The worker process died or fell silent.", None),
+    transitions.CRASH_LIMIT_REACHED: ("LOST", "The worker process died or fell silent.", None),
+    transitions.RESCUE_CANCELLED: ("CANCELLED", "The worker process was gone.", None),
+}
+
+
 def test_each_transition_of_the_model_is_tried_here() -> None:
     assert set(MOVES) == set(transitions.ALL)
+    assert set(RECORDS) == {t for t in transitions.ALL if t.ends_attempt}
 
 
 @pytest.mark.parametrize("status", Status)
@@ -129,9 +140,11 @@ def test_a_transition_starts_only_where_the_model_says(
 ) -> None:
     neighbours = {put_in(connection, other).id: other for other in FINAL}
     task = put_in(connection, status)
+    recorded = history.attempts_of(connection, task.id, skip=0, limit=10)
     # The row as it is now: a fence that fits, so that only the status can refuse.
     moved = MOVES[transition](connection, task)
     after = read(connection, task.id)
+    attempts_after = history.attempts_of(connection, task.id, skip=0, limit=10)
 
     if status in transition.sources:
         assert moved
@@ -145,8 +158,39 @@ def test_a_transition_starts_only_where_the_model_says(
     else:
         assert not moved
         assert after.status is status
+    if status in transition.sources and transition.ends_attempt:
+        (attempt,) = attempts_after
+        outcome, error, traceback = RECORDS[transition]
+        assert (attempt.number, attempt.worker) == (task.attempt, WORKER)
+        assert (attempt.started_at, attempt.finished_at) == (task.started_at, after.updated_at)
+        assert (attempt.outcome, attempt.error, attempt.traceback) == (outcome, error, traceback)
+    else:
+        # A claim begins one; nothing else touches the record.
+        begun = 1 if transition is transitions.CLAIMED and moved else 0
+        assert attempts_after[: len(recorded)] == recorded
+        assert len(attempts_after) == len(recorded) + begun
     for other_id, other in neighbours.items():
         assert read(connection, other_id).status is other
+
+
+@pytest.mark.parametrize("transition", transitions.ALL, ids=lambda t: t.name)
+def test_a_transition_of_one_task_leaves_all_others_alone(
+    connection: Connection, transition: transitions.Transition
+) -> None:
+    # Of each status one that is like the task that moves, but not to be moved.
+    neighbours = [put_in(connection, status).id for status in Status]
+    task = put_in(connection, min(transition.sources))
+    connection.execute(
+        text(
+            "UPDATE tasks SET run_at = CASE WHEN id = :id THEN run_at ELSE :never END,"
+            " set_aside_at = CASE WHEN id = :id THEN now() - interval '1 hour' END,"
+            " dispatched_at = CASE WHEN status = 'PENDING' THEN now() END WHERE id >= :least"
+        ),
+        {"id": task.id, "never": "3000-01-01", "least": neighbours[0]},
+    )
+    before = everything(connection, *neighbours)
+    assert NARROW_MOVES.get(transition, MOVES[transition])(connection, read(connection, task.id))
+    assert everything(connection, *neighbours) == before
 
 
 @pytest.mark.parametrize(
@@ -158,14 +202,18 @@ def test_an_earlier_attempt_can_write_nothing(
     first = claimed(connection)
     expire(connection, first)
     maintenance.rescue_lapsed(connection, 3, 10)
-    second = attempts.claim(connection, first.id, QueueName.MEDIUM, "worker@test/2", 15)
+    second = attempts.claim(connection, first.id, QueueName.MEDIUM, "worker@test/2", 15, TYPES)
     assert second is not None
     tasks.request_cancel(connection, first.id)
+    record = everything(connection, first.id)
 
     assert not MOVES[transition](connection, first)
+    history.add_lines(connection, first, [LogLine(1, 1, now(connection), "INFO", "too late")])
+    assert everything(connection, first.id) == record
     assert attempts.renew(connection, first, 15, 0.5, None) is None
-    now = read(connection, first.id)
-    assert (now.status, now.attempt, now.worker) == (Status.IN_PROGRESS, 2, "worker@test/2")
+    current = read(connection, first.id)
+    assert (current.attempt, current.worker) == (2, "worker@test/2")
+    assert current.status is Status.IN_PROGRESS
 
 
 @pytest.mark.parametrize(
@@ -187,24 +235,6 @@ def test_after_an_accepted_cancel_a_task_can_only_end_cancelled(
 def test_a_running_task_is_not_cancelled_without_having_been_asked(connection: Connection) -> None:
     task = claimed(connection)
     assert attempts.cancel_running(connection, task) is None
-    assert read(connection, task.id).status is Status.IN_PROGRESS
-
-
-def test_a_claim_refuses_another_queue_and_a_time_to_come(connection: Connection) -> None:
-    task = create(connection)
-    assert attempts.claim(connection, task.id, QueueName.LOW, WORKER, 15) is None
-    first = attempts.claim(connection, task.id, QueueName.MEDIUM, WORKER, 15)
-    assert first is not None
-    attempts.schedule_retry(connection, first, "broken", 60)
-    assert attempts.claim(connection, task.id, QueueName.MEDIUM, WORKER, 15) is None
-
-
-def test_a_worker_faster_than_the_record_of_its_message_loses_nothing(
-    connection: Connection,
-) -> None:
-    task = create(connection)
-    assert attempts.claim(connection, task.id, QueueName.MEDIUM, WORKER, 15)
-    assert not maintenance.mark_dispatched(connection, [message(task)])
     assert read(connection, task.id).status is Status.IN_PROGRESS
 
 
