@@ -8,9 +8,9 @@ from pydantic import TypeAdapter
 
 from app.api.schemas import AttemptOut, EventOut, LogLineOut, TaskOut
 from app.domain.history import Attempt, Event, LogLine
-from app.domain.retry import Backoff
 from app.domain.task import Task
 from app.handlers import registry
+from app.services.terms import terms_of
 from app.settings import get_settings
 
 _TASKS = TypeAdapter(list[TaskOut])
@@ -46,18 +46,9 @@ def lines_json(lines: Sequence[LogLine]) -> bytes:
 
 
 def _out(task: Task) -> TaskOut:
-    task_type = registry.get(task.type)
-    own = task_type or _Unknown
-    most = get_settings().time_limit_seconds
+    terms = terms_of(task, get_settings())
     values: dict[str, Any] = {name: getattr(task, name) for name in _AS_STORED}
     values["payload"] = registry.shown(task.type, task.payload)
-    values["backoff"] = task.backoff or own.backoff
-    values["timeout_seconds"] = min(task.timeout_seconds or own.timeout_seconds or most, most)
+    values["backoff"] = terms.backoff
+    values["timeout_seconds"] = terms.limit_seconds
     return TaskOut.model_validate(values, from_attributes=True)
-
-
-class _Unknown:
-    """What holds for a task of a type that this process does not know."""
-
-    backoff = Backoff()
-    timeout_seconds: float | None = None

@@ -16,7 +16,7 @@ from app.domain.priority import QueueName
 from app.domain.task import Task
 
 # In seconds: it is offered again after a quarter of the time that it has waited so, within these.
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 3.0
 
 
 def fail_unknown(

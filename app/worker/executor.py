@@ -5,7 +5,6 @@ handed back, or left to the rescue that its lapsed lease will bring.
 """
 
 import logging
-import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -35,6 +34,7 @@ from app.services.lifecycle.attempts import (
     settle,
     what_became_of,
 )
+from app.services.terms import terms_of
 from app.settings import Settings
 from app.worker.interruption import Run
 from app.worker.lease import LeaseKeeper, outcome_of_stop
@@ -138,17 +138,10 @@ class Executor:
         task_type = registry.get(task.type)
         assert task_type is not None, task.type
         context = TaskContext(task.id, task.attempt, task.failures, idempotency_token(task))
-        run = Run(
-            task,
-            context,
-            task.backoff or task_type.backoff,
-            min(
-                task.timeout_seconds or task_type.timeout_seconds or math.inf,
-                self._settings.time_limit_seconds,
-            ),
-        )
+        terms = terms_of(task, self._settings)
+        run = Run(task, context, terms)
         outcome = self._run(run, task_type, claimed_at)
-        settled = self._settle(task, outcome, run.backoff, context.lines.waiting())
+        settled = self._settle(task, outcome, terms.backoff, context.lines.waiting())
         log.info(
             "task %d: attempt %d ends after %.3f s: %s",
             task.id,

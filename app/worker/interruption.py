@@ -18,10 +18,10 @@ from enum import Enum, auto
 from types import FrameType
 from typing import TypeVar
 
-from app.domain.retry import Backoff
 from app.domain.task import Task
 from app.handlers.context import TaskContext
 from app.handlers.errors import AttemptStopped
+from app.services.terms import Terms
 
 # Billiard and Celery use SIGUSR1; SIGUSR2 is free.
 _SIGNAL = signal.SIGUSR2
@@ -56,16 +56,12 @@ class StopReason(Enum):
 class Run:
     """The handler's code of one attempt, from its first line to its last."""
 
-    def __init__(
-        self, task: Task, context: TaskContext, backoff: Backoff, limit_seconds: float
-    ) -> None:
+    def __init__(self, task: Task, context: TaskContext, terms: Terms) -> None:
         self.task = task
         self.context = context
         context.stop_check = self._check
-        # What follows a failure, should it be another thread that has to settle this attempt.
-        self.backoff = backoff
-        # How long it may run.
-        self.limit_seconds = limit_seconds
+        # How long it may run, and what follows a failure.
+        self.terms = terms
         self.stop_reason: StopReason | None = None
         # Whether the handler has been interrupted, so that what it makes of it does not count.
         self.is_interrupted = False

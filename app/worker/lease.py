@@ -50,7 +50,7 @@ class LeaseKeeper:
         with self._changed:
             self._run = run
             self._claimed_at = self._renewed_at = claimed_at
-            self._vitals.leased(run.task.id, claimed_at)
+            self._vitals.leased(run.task.id, claimed_at, self._ends_at(run))
             self._pause_seconds = self._settings.heartbeat_seconds
             self._wait_no_longer_than(self._seconds_left(run))
             self._changed.notify()
@@ -107,9 +107,14 @@ class LeaseKeeper:
         left = (_LATEST_STOP - _LATEST_RENEWAL) * self._settings.lease_seconds
         return min(grace, left) if reason is StopReason.LOST else grace
 
+    def _ends_at(self, run: Run) -> float:
+        """Return when a run is over at the latest, because its process is killed then."""
+        grace = self._settings.cancel_grace_seconds
+        return self._claimed_at + run.terms.limit_seconds + grace
+
     def _seconds_left(self, run: Run) -> float:
         """Return how long a run may still take."""
-        return self._claimed_at + run.limit_seconds - time.monotonic()
+        return self._claimed_at + run.terms.limit_seconds - time.monotonic()
 
     def _time_is_up(self, run: Run) -> StopReason | None:
         return StopReason.TIMED_OUT if self._seconds_left(run) <= 0 else None
@@ -135,7 +140,7 @@ class LeaseKeeper:
         with self._changed:
             if self._run is run:
                 self._renewed_at = asked_at
-                self._vitals.leased(run.task.id, asked_at)
+                self._vitals.leased(run.task.id, asked_at, self._ends_at(run))
         return StopReason.CANCELLED if cancelled else None
 
     def _renew_in_database(self, run: Run, progress: float, note: str | None) -> bool | None:
@@ -150,7 +155,9 @@ class LeaseKeeper:
     def _settle_stopped(self, run: Run) -> None:
         try:
             lines = run.context.lines.waiting()
-            attempts.settle(self._database, run.task, outcome_of_stop(run), run.backoff, lines)
+            attempts.settle(
+                self._database, run.task, outcome_of_stop(run), run.terms.backoff, lines
+            )
         except Unavailable as error:
             log.error("task %d: its end is left to a rescue: %s", run.task.id, error)
 
@@ -159,8 +166,7 @@ def outcome_of_stop(run: Run) -> Stopped | Failed | Interrupted:
     """Return how an attempt ended that was stopped."""
     match run.stop_reason:
         case StopReason.TIMED_OUT:
-            reason = f"The attempt ran longer than the {run.limit_seconds:g} s that it may."
-            return Failed(reason, permanent=False, timed_out=True)
+            return attempts.ran_too_long(run.terms.limit_seconds)
         case StopReason.LOST:
             # If it still is this attempt's after all, because the database was away for everybody,
             # nothing has crashed and the task is simply handed back.

@@ -21,10 +21,13 @@ from app.domain.status import Status
 from app.errors import TaskNotFound, Unavailable
 from app.services.health import WORKER_SILENCE_SECONDS
 from app.services.lifecycle import maintenance
+from app.services.lifecycle.attempts import ran_too_long, settle
 from app.services.tasks import get_task
+from app.services.terms import terms_of
 from app.settings import get_settings
 from app.worker import liveness
 from app.worker.consumption import Consumption
+from app.worker.watch import killed_for_time
 
 # Seconds between two words of being alive, well within what counts as silence.
 _BEAT_SECONDS = 2.0
@@ -141,8 +144,15 @@ class MaintenanceThread(threading.Thread):
         except TaskNotFound:
             return
         node, _, pid = (task.worker or "").rpartition("/")
-        if task.status is Status.IN_PROGRESS and node == self._worker and not _is_alive(int(pid)):
+        if task.status is not Status.IN_PROGRESS or node != self._worker or _is_alive(int(pid)):
+            return
+        process = (int(pid), task_id)
+        if process in killed_for_time:
+            terms = terms_of(task, self._settings)
+            settle(self._database, task, ran_too_long(terms.limit_seconds), terms.backoff)
+        else:
             maintenance.rescue_from(self._database, f"{node}/{pid}", self._settings)
+        killed_for_time.discard(process)
 
     def _leave(self) -> None:
         try:

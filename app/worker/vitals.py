@@ -19,14 +19,17 @@ import struct
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-# The task that runs, or 0, and from when its lease counts: in seconds by time.monotonic(), which
-# all processes of a machine share.
-_LAYOUT = struct.Struct("=qd")
-_NOTHING = _LAYOUT.pack(0, 0.0)
+# The task that runs, or 0, from when its lease counts, and when its process should have killed
+# itself for time: in seconds by time.monotonic(), which all processes of a machine share.
+_LAYOUT = struct.Struct("=qdd")
+_NOTHING = _LAYOUT.pack(0, 0.0, 0.0)
+# What a process may take to kill itself, in seconds.
+_OWN_KILL_SECONDS = 0.5
 
 # Made in the main process, and known to the others because they are its forks.
 _folder: Path | None = None
@@ -72,9 +75,12 @@ class OwnVitals:
                 log.warning("The main process cannot watch this one: %s", error)
             self._write(_NOTHING)
 
-    def leased(self, task_id: int, renewed_at: float) -> None:
-        """Say that a task's handler runs, under a lease that counts from `renewed_at`."""
-        self._write(_LAYOUT.pack(task_id, renewed_at))
+    def leased(self, task_id: int, renewed_at: float, ends_at: float) -> None:
+        """Say that a task's handler runs, under a lease that counts from `renewed_at`.
+
+        At `ends_at` this process kills itself for running too long, if it can.
+        """
+        self._write(_LAYOUT.pack(task_id, renewed_at, ends_at))
 
     def idle(self) -> None:
         """Say that no handler runs. A process that is being killed never comes back from here."""
@@ -89,10 +95,19 @@ class OwnVitals:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
-def kill_overdue(longest_seconds: float) -> list[tuple[int, int]]:
-    """Kill the processes whose handler's lease was last renewed longer ago than this.
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """A process that was killed, the task it ran, and whether that was for running too long."""
 
-    Returns the pid and the task of each. Called in the main process.
+    pid: int
+    task_id: int
+    ran_too_long: bool
+
+
+def kill_overdue(longest_seconds: float) -> list[Killed]:
+    """Kill the processes that run too long, or renewed their lease longer ago than this.
+
+    Called in the main process.
     """
     if _folder is None:
         return []
@@ -105,10 +120,13 @@ def kill_overdue(longest_seconds: float) -> list[tuple[int, int]]:
         with _locked(path) as file:
             if file is None:
                 continue
-            task_id, renewed_at = _LAYOUT.unpack(os.pread(file, _LAYOUT.size, 0) or _NOTHING)
-            if task_id and time.monotonic() - renewed_at > longest_seconds:
+            vitals = _LAYOUT.unpack(os.pread(file, _LAYOUT.size, 0) or _NOTHING)
+            task_id, renewed_at, ends_at = vitals
+            now = time.monotonic()
+            ran_too_long = now > ends_at + _OWN_KILL_SECONDS
+            if task_id and (ran_too_long or now - renewed_at > longest_seconds):
                 os.kill(pid, signal.SIGKILL)
-                killed.append((pid, task_id))
+                killed.append(Killed(pid, task_id, ran_too_long))
                 # Once is enough, also when the process takes its time to die.
                 path.unlink(missing_ok=True)
     return killed

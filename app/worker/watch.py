@@ -1,7 +1,8 @@
 """The thread in a worker's main process that ends its children before their lease does.
 
-It needs neither the database nor Redis, and works while both are away. What becomes of a killed
-child's task is then settled as after any crash. It promises nothing for the solo pool, which has no
+It needs neither the database nor Redis, and works while both are away. A child that was
+killed for running too long has timed out; what becomes of another one's task is settled as after
+any crash. It promises nothing for the solo pool, which has no
 children, nor when the main process itself is frozen.
 """
 
@@ -22,6 +23,10 @@ _PAUSE, _LONGEST_PAUSE_SECONDS = 0.03, 0.5
 _STOP_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
+
+# The processes, and the task that each ran, whose death is a time-out and no crash. The maintenance
+# thread asks for it when Celery tells it of a death, which takes much longer than to note it here.
+killed_for_time: set[tuple[int, int]] = set()
 
 
 class WatchStep(bootsteps.StartStopStep):
@@ -56,12 +61,16 @@ class WatchStep(bootsteps.StartStopStep):
         pause = min(_LONGEST_PAUSE_SECONDS, _PAUSE * self._lease_seconds)
         while not self._stopping.wait(pause):
             try:
-                for pid, task_id in vitals.kill_overdue(_LATEST * self._lease_seconds):
-                    log.error(
-                        "task %d: its process %d did not renew the lease and is killed",
-                        task_id,
-                        pid,
-                    )
+                for killed in vitals.kill_overdue(_LATEST * self._lease_seconds):
+                    self._say(killed)
             except OSError:
                 # A temporary folder in trouble must not end the thread.
                 log.exception("The processes could not be looked after")
+
+    def _say(self, killed: vitals.Killed) -> None:
+        if killed.ran_too_long:
+            killed_for_time.add((killed.pid, killed.task_id))
+            why = "runs too long and does not stop"
+        else:
+            why = "did not renew the lease"
+        log.error("task %d: its process %d %s; it is killed", killed.task_id, killed.pid, why)

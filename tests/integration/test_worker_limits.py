@@ -35,6 +35,8 @@ def ended(lab: Lab, task_id: int, seconds: float = 30) -> dict:
         # The grace time of a second, and a process to start.
         ("swallows_everything", 5),
         ("deaf_c_call", 5),
+        # Even its own process cannot end it; the worker does, long before the lease would.
+        ("holds_interpreter", 5),
     ],
 )
 def test_the_time_limit_of_a_task_holds_whatever_its_code_does(

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 from app.worker import vitals
+from app.worker.vitals import Killed
 from tests.support import wait_for
+
+# No process of these tests is over for having run too long, unless it says so.
+LATER = time.monotonic() + 3600
 
 
 @pytest.fixture(autouse=True)
@@ -56,23 +60,40 @@ def is_dead(pid: int) -> bool:
 
 def test_only_the_process_whose_lease_runs_out_is_killed(fork) -> None:
     long_ago = time.monotonic() - 60
-    overdue = fork(lambda own: own.leased(7, long_ago))
-    renewed = fork(lambda own: (own.leased(8, long_ago), own.leased(8, time.monotonic())))
-    idle = fork(lambda own: (own.leased(9, long_ago), own.idle()))
-    next_task = fork(lambda own: (own.leased(7, long_ago), own.leased(10, time.monotonic())))
+    overdue = fork(lambda own: own.leased(7, long_ago, LATER))
+    renewed = fork(
+        lambda own: (own.leased(8, long_ago, LATER), own.leased(8, time.monotonic(), LATER))
+    )
+    idle = fork(lambda own: (own.leased(9, long_ago, LATER), own.idle()))
+    next_task = fork(
+        lambda own: (own.leased(7, long_ago, LATER), own.leased(10, time.monotonic(), LATER))
+    )
 
-    assert vitals.kill_overdue(30) == [(overdue, 7)]
+    assert vitals.kill_overdue(30) == [Killed(overdue, 7, ran_too_long=False)]
 
     wait_for(lambda: is_dead(overdue), 5, "the overdue process is dead")
     assert vitals.kill_overdue(30) == []
     assert not [pid for pid in (renewed, idle, next_task) if is_dead(pid)]
 
 
+def test_a_process_that_should_have_ended_itself_for_time_is_killed_whatever_its_lease(
+    fork,
+) -> None:
+    now = time.monotonic()
+    too_long = fork(lambda own: own.leased(7, now, now - 1))
+    just_ending_itself = fork(lambda own: own.leased(8, now, time.monotonic() + 5))
+
+    assert vitals.kill_overdue(30) == [Killed(too_long, 7, ran_too_long=True)]
+
+    wait_for(lambda: is_dead(too_long), 5, "the process is dead")
+    assert not is_dead(just_ending_itself)
+
+
 def test_a_frozen_process_is_killed_too(fork) -> None:
-    frozen = fork(lambda own: own.leased(7, time.monotonic() - 60))
+    frozen = fork(lambda own: own.leased(7, time.monotonic() - 60, LATER))
     os.kill(frozen, signal.SIGSTOP)
 
-    assert vitals.kill_overdue(30) == [(frozen, 7)]
+    assert vitals.kill_overdue(30) == [Killed(frozen, 7, ran_too_long=False)]
 
     wait_for(lambda: is_dead(frozen), 5, "the frozen process is dead")
 
@@ -80,15 +101,15 @@ def test_a_frozen_process_is_killed_too(fork) -> None:
 def test_a_number_that_is_no_child_of_ours_is_left_alone(folder: Path) -> None:
     # As the number of a process that has died, and that the system gave to somebody else.
     stranger = folder / str(os.getppid())
-    stranger.write_bytes(vitals._LAYOUT.pack(7, time.monotonic() - 60))
+    stranger.write_bytes(vitals._LAYOUT.pack(7, time.monotonic() - 60, LATER))
 
     assert vitals.kill_overdue(30) == []
     assert not stranger.exists()
 
 
 def test_a_process_that_is_just_writing_is_looked_at_the_next_time(folder: Path, fork) -> None:
-    pid = fork(lambda own: own.leased(7, time.monotonic() - 60))
+    pid = fork(lambda own: own.leased(7, time.monotonic() - 60, LATER))
     with (folder / str(pid)).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert vitals.kill_overdue(30) == []
-    assert vitals.kill_overdue(30) == [(pid, 7)]
+    assert vitals.kill_overdue(30) == [Killed(pid, 7, ran_too_long=False)]

@@ -40,6 +40,12 @@ class Failed:
     timed_out: bool = False
 
 
+def ran_too_long(limit_seconds: float) -> Failed:
+    """Return how an attempt ended that ran longer than it may."""
+    reason = f"The attempt ran longer than the {limit_seconds:g} s that it may."
+    return Failed(reason, permanent=False, timed_out=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Stopped:
     """The handler was stopped: the task was cancelled or deleted, or its lease was lost."""
