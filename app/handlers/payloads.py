@@ -37,7 +37,9 @@ def validated(model: type[BaseModel], payload: Payload) -> BaseModel:
     except ValidationError as error:
         # Not the error itself, whose text has the values.
         found = error.errors(include_url=False, include_input=False, include_context=False)
-    raise PayloadError([(_place(item["loc"], payload), item["msg"]) for item in found])
+    raise PayloadError(
+        [(_place(item["loc"], payload, item["type"]), item["msg"]) for item in found]
+    )
 
 
 def validated_from_client(model: type[BaseModel], payload: Payload) -> BaseModel:
@@ -55,7 +57,7 @@ def validated_from_client(model: type[BaseModel], payload: Payload) -> BaseModel
         raise PayloadError([((), f"could not be checked: {type(error).__name__}")]) from None
 
 
-def _place(location: Path, payload: Any) -> Path:
+def _place(location: Path, payload: Any, kind: str) -> Path:
     """Return where in a payload a fault is: pydantic also names the members of unions it tried."""
     place: list[str | int] = []
     value = payload
@@ -65,7 +67,7 @@ def _place(location: Path, payload: Any) -> Path:
                 value = value[step]
             case list() if isinstance(step, int) and step < len(value):
                 value = value[step]
-            case dict() if number == len(location):
+            case dict() if number == len(location) and kind == "missing":
                 pass  # It is missing there.
             case _:
                 continue

@@ -2,8 +2,11 @@
 
 import json
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 
@@ -55,6 +58,27 @@ def assert_names(response: httpx.Response | RawAnswer, *pointers: str) -> dict[s
     body = assert_problem(response, 422)
     assert sorted({error["pointer"] for error in body["errors"]}) == sorted(pointers)
     return body
+
+
+def resolve(pointer: str, document: Any) -> Any:
+    """Return what a JSON pointer in a URI fragment leads to (RFC 6901, sections 4 and 6)."""
+    assert pointer.startswith("#")
+    found = document
+    for step in unquote(pointer[1:], errors="surrogatepass").split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        found = found[int(key)] if isinstance(found, list) else found[key]
+    return found
+
+
+@contextmanager
+def nothing_stored(service: Service) -> Iterator[None]:
+    """Check that no task appears or changes meanwhile, and that the log has no stack trace."""
+    newest = "/tasks/?limit=3"
+    with service.client() as client:
+        tasks, log = client.get(newest).json(), len(service.log("api"))
+        yield
+        assert client.get(newest).json() == tasks
+    assert "Traceback" not in service.log("api")[log:]
 
 
 def exchange(service: Service, request: bytes) -> RawAnswer:

@@ -1,4 +1,4 @@
-"""Services for the API's tests: one that never starts a task, one whose tasks run for long."""
+"""Services for the API's tests: one that never starts a task, one whose tasks run for long, ..."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -40,6 +40,24 @@ def idle(start_service) -> Service:
 def slow(start_service) -> Service:
     """A service whose tasks run for a minute unless they are stopped."""
     return start_service(workers=1, SIMULATED_WORK_SECONDS="60", WORKER_CONCURRENCY="4")
+
+
+@pytest.fixture(scope="session")
+def typed(start_service) -> Service:
+    """A service that knows the tests' own types too; its simulated work takes no time."""
+    return start_service(
+        workers=1,
+        TASK_MODULES="tests.api.own_types",
+        SIMULATED_WORK_SECONDS="0",
+        WORKER_CONCURRENCY="4",
+    )
+
+
+@pytest.fixture(scope="session")
+def typed_client(typed: Service) -> Iterator[httpx.Client]:
+    """A client of the service with the tests' own types."""
+    with typed.client() as client:
+        yield client
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.api.answers import JSON, assert_names, assert_problem
+from tests.api.answers import JSON, assert_names, assert_problem, nothing_stored
 from tests.service import Service
 
 WAYS = ["/tasks/", "/tasks/broken", "/tasks/retry", "PUT"]
@@ -23,13 +23,10 @@ def neighbours(idle: Service) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_happens(idle: Service, idle_client: httpx.Client, neighbours: None) -> Iterator[None]:
+def nothing_happens(idle: Service, neighbours: None) -> Iterator[None]:
     """No task appears or changes, the API lives, and its log holds no stack trace."""
-    newest = "/tasks/?limit=3"
-    tasks, log = idle_client.get(newest).json(), len(idle.log("api"))
-    yield
-    assert idle_client.get(newest).json() == tasks
-    assert "Traceback" not in idle.log("api")[log:]
+    with nothing_stored(idle):
+        yield
 
 
 def send(client: httpx.Client, way: str, content: Any, **headers: str) -> httpx.Response:
