@@ -1,9 +1,11 @@
-"""The plans of the hot queries: each filter and each step of maintenance has its index."""
+"""The plans of the hot queries: each filter, each step and each look back has its index."""
+
+import json
 
 import pytest
 from sqlalchemy import event, text
 
-from app.db import attempts, maintenance, promotion, tasks, waiting, workers
+from app.db import attempts, history, maintenance, promotion, set_aside, tasks, waiting, workers
 from app.db.engine import Connection
 from app.domain.status import Status
 
@@ -38,6 +40,56 @@ def large(shared_database):
         connection.rollback()
 
 
+@pytest.fixture(scope="module")
+def scheduled(large: Connection) -> Connection:
+    """The same with 100,000 tasks more whose time is to come, among which 30 are due."""
+    large.execute(
+        text(
+            """
+            INSERT INTO tasks (title, priority, status, type, queue, run_at)
+            SELECT 'a task', (ARRAY['LOW', 'MEDIUM', 'HIGH'])[1 + n % 3],
+                   CASE WHEN n % 3333 = 1 THEN 'NEW' ELSE 'PENDING' END, 'simulated_work',
+                   (ARRAY['low', 'medium', 'high'])[1 + n % 3],
+                   CASE WHEN n % 3333 = 1 THEN now() - interval '1 h'
+                        ELSE now() + n * interval '1 min' END
+            FROM generate_series(1, 100000) AS n
+            """
+        )
+    )
+    large.execute(text("ANALYZE tasks"))
+    workers.beat(large, "one@test", 20)
+    return large
+
+
+@pytest.fixture(scope="module")
+def eventful(large: Connection) -> tuple[Connection, int]:
+    """The same with 100 tasks that have a long past each, and the id of one of these."""
+    task_id = large.execute(
+        text(
+            """
+            WITH made AS (
+                INSERT INTO tasks (title, priority, status, type, queue, attempt, max_attempts)
+                SELECT 'a task', 'LOW', 'PENDING', 'simulated_work', 'low', 100, 101
+                FROM generate_series(1, 100) RETURNING id
+            ), attempted AS (
+                INSERT INTO task_attempts (task_id, number, worker, started_at, outcome)
+                SELECT id, n, 'w/1', now(), 'LOST' FROM made, generate_series(1, 100) AS n
+            ), logged AS (
+                INSERT INTO task_logs (task_id, attempt, number, at, level, message)
+                SELECT id, n / 10, n % 10, now(), 'INFO', 'a line'
+                FROM made, generate_series(1, 500) AS n
+            ), happened AS (
+                INSERT INTO task_events (task_id, event, status, attempt)
+                SELECT id, 'claimed', 'IN_PROGRESS', n FROM made, generate_series(1, 200) AS n
+            )
+            SELECT max(id) FROM made
+            """
+        )
+    ).scalar_one()
+    large.execute(text("ANALYZE tasks, task_attempts, task_logs, task_events"))
+    return large, task_id
+
+
 LISTS = [
     ({}, "pk_tasks"),
     ({"before": 9000}, "pk_tasks"),
@@ -58,27 +110,69 @@ REPAIRS = [
         for index in ("ix_tasks_waiting", "ix_tasks_raised")
     ),
 ]
+_KNOWN = {"p_types": ["another_type", "simulated_work"]}
+_FAILED = {"p_attempt": 1, "p_error": "no", "p_traceback": None, "p_outcome": "FAILED"}
 ATTEMPTS = [
-    (attempts._CLAIM, {"p_queue": "low", "p_worker": "w", "p_lease": 15}),
+    (attempts._CLAIM, {"p_queue": "low", "p_worker": "w", "p_lease": 15, **_KNOWN}),
     (attempts._COMPLETE, {"p_attempt": 1, "p_result": None, "p_note": None}),
     (attempts._RENEW, {"p_attempt": 1, "p_lease": 15, "p_progress": 0, "p_note": None}),
+    (attempts._FAIL, _FAILED),
+    (attempts._SCHEDULE_RETRY, {**_FAILED, "p_pause": 1}),
+    (attempts._RELEASE, {"p_attempt": 1}),
+    (attempts._CANCEL_RUNNING, {"p_attempt": 1}),
+    (set_aside._SET_ASIDE, {"p_queue": "low", **_KNOWN}),
+    (set_aside._FAIL_UNKNOWN, {"p_patience": 600, **_KNOWN}),
+    (tasks._RUN_AGAIN, {}),
     (tasks._GET, {}),
 ]
+_PAGE = {"p_skip": 50, "p_limit": 101}
+PASTS = [
+    (history._ATTEMPTS, _PAGE, "pk_task_attempts"),
+    (history._EVENTS, _PAGE, "ix_task_events_task_id_id"),
+    (history._ENDING, {"p_attempt": 7}, "ix_task_events_task_id_id"),
+    (history._LINES, {"p_of_attempt": None, **_PAGE}, "pk_task_logs"),
+    (history._LINES, {"p_of_attempt": 3, **_PAGE}, "pk_task_logs"),
+]
+OF_WHAT_IS_DUE = [
+    (maintenance._UNDISPATCHED, {"p_limit": 500}, "ix_tasks_undispatched"),
+    (waiting._OLDEST_WAITING, {}, "ix_tasks_waiting"),
+    *(
+        (
+            promotion._PROMOTE[to],
+            {"p_waited": 600, "p_silent": 10, "p_most": 500},
+            "ix_tasks_waiting",
+        )
+        for to in promotion._PROMOTE
+    ),
+]
+
+
+def explained(connection: Connection, how: str, statement, parameters) -> list:
+    """Return what PostgreSQL explains of a statement that is run with these parameters."""
+
+    def explain(conn, cursor, sql, values, context, executemany):
+        return f"EXPLAIN {how} {sql}", values
+
+    event.listen(connection, "before_cursor_execute", explain, retval=True)
+    try:
+        return [row[0] for row in connection.execute(statement, parameters)]
+    finally:
+        event.remove(connection, "before_cursor_execute", explain)
 
 
 def plan(connection: Connection, statement, parameters) -> str:
     """Return PostgreSQL's plan for a statement, as it would be run with these parameters."""
-    explained: list[str] = []
+    return "\n".join(explained(connection, "", statement, parameters))
 
-    def explain(conn, cursor, sql, values, context, executemany):
-        return f"EXPLAIN {sql}", values
 
-    event.listen(connection, "before_cursor_execute", explain, retval=True)
-    try:
-        explained += [row[0] for row in connection.execute(statement, parameters)]
-    finally:
-        event.remove(connection, "before_cursor_execute", explain)
-    return "\n".join(explained)
+def blocks(connection: Connection, statement, parameters) -> int:
+    """Return how many blocks of 8 KiB PostgreSQL looks at for a statement, which is then undone."""
+    with connection.begin_nested() as undone:
+        how = "(ANALYZE, BUFFERS, FORMAT JSON)"
+        (found,) = explained(connection, how, statement, parameters)
+        undone.rollback()
+    top = (found if isinstance(found, list) else json.loads(found))[0]["Plan"]
+    return top["Shared Hit Blocks"] + top["Shared Read Blocks"]
 
 
 @pytest.mark.parametrize(("wanted", "index"), LISTS)
@@ -122,4 +216,35 @@ def test_an_attempt_touches_its_task_by_its_key(large: Connection, statement, pa
     found = plan(large, statement, {"p_id": 77, **parameters})
     # By the id alone, or by the id within a status.
     assert "pk_tasks" in found or "(id = 77))" in found
+    assert "Seq Scan" not in found
+
+
+@pytest.mark.parametrize(("statement", "parameters", "index"), PASTS)
+def test_a_look_back_reads_one_task_s_part_of_an_index(
+    eventful: tuple[Connection, int], statement, parameters, index: str
+) -> None:
+    connection, task_id = eventful
+    wanted = {"p_id": task_id, **parameters}
+    found = plan(connection, statement, wanted)
+    assert index in found
+    assert "Seq Scan" not in found
+    # Fewer than all tables of this task together, and far fewer than those of all tasks.
+    assert blocks(connection, statement, wanted) < 40
+
+
+@pytest.mark.parametrize(("statement", "parameters", "index"), OF_WHAT_IS_DUE)
+def test_what_is_scheduled_for_later_is_not_walked_through(
+    scheduled: Connection, statement, parameters, index: str
+) -> None:
+    found = plan(scheduled, statement, parameters)
+    assert index in found
+    assert "Seq Scan on tasks" not in found
+    # The 30 that are due lie in as many blocks, and each that is changed takes a few more; all of
+    # an index would be some hundreds, all of the table thousands.
+    assert blocks(scheduled, statement, parameters) < 400
+
+
+def test_lines_are_added_by_the_key_of_their_task(large: Connection) -> None:
+    nothing = {"p_numbers": [], "p_times": [], "p_levels": [], "p_messages": []}
+    found = plan(large, history._ADD_LINES, {"p_id": 77, "p_attempt": 1, **nothing})
     assert "Seq Scan" not in found
