@@ -1,10 +1,12 @@
 """Connections of http_request: used again, closed when broken off, certificates checked."""
 
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from httpcore._synchronization import ThreadLock
 
 from app.handlers import AttemptStopped
 from app.handlers.http_request import client as clients
@@ -89,6 +91,40 @@ def test_an_attempt_that_is_stopped_closes_its_connection(call: Caller, target: 
         with pytest.raises(AttemptStopped):
             call("/hang")
     wait_for(lambda: target.at("/hang")[0].closed_at, 5, "the target sees the connection closed")
+
+
+def test_attempts_that_are_stopped_in_httpcores_own_bookkeeping_harm_no_later_one(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, stops = ThreadLock.__exit__, []
+
+    def stop_once(self: ThreadLock, *args: Any) -> None:
+        real(self, *args)
+        if not stops:
+            stops.append(self)
+            raise AttemptStopped
+
+    monkeypatch.setattr(ThreadLock, "__exit__", stop_once)
+    # More often than there are connections, each of which would be taken for ever.
+    for _ in range(12):
+        stops.clear()
+        with pytest.raises(AttemptStopped):
+            call("/")
+    assert call("/")["status"] == 200
+
+
+def test_an_answer_whose_headers_never_end_is_given_up_before_its_time(
+    call: Caller, target: Target
+) -> None:
+    began_at = time.monotonic()
+    for start, block in (
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+        (b"HTTP/1.1 200 OK\r\n", b"X-More: of them\r\n" * 100),
+    ):
+        target.on("/endless", http_target.garbage(start, block))
+        with pytest.raises(NoAnswer, match="the answer is not valid HTTP"):
+            call("/endless")
+    assert time.monotonic() - began_at < 10
 
 
 def test_certificates_are_checked_against_the_host_of_the_url(

@@ -17,6 +17,8 @@ from app.handlers.http_request.redaction import is_secret
 _MOST_REDIRECTS = 10
 # What is read of a redirect's own body, so that its connection can be used again.
 _REDIRECT_BODY = 16_384
+# How long to wait for one of our own connections; one task at a time should find one free.
+_POOL_SECONDS = 5.0
 _REDIRECTS = {301, 302, 303, 307, 308}
 # RFC 9110, section 9.2.2.
 _IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"}
@@ -58,7 +60,8 @@ class _Request:
             self.url,
             headers=[(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
             content=self.content,
-            extensions={"timeout": {}},
+            # All others are the connection's own, which knows how much time is left.
+            extensions={"timeout": {"pool": _POOL_SECONDS}},
         )
 
     def follow(self, status: int, url: httpx.URL) -> None:
