@@ -10,6 +10,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -43,8 +44,8 @@ def conceal(payload: dict[str, Any]) -> dict[str, Any]:
         return payload
     shown = {name: CONCEALED if is_secret(name) else value for name, value in headers.items()}
     redaction = Redaction(headers)
-    others = {name: value for name, value in payload.items() if name != "headers"}
-    return {**redaction.json(others), "headers": redaction.json(shown)}
+    harmless = {**payload, "headers": shown}
+    return redaction.json(harmless) if redaction.may_be_in(harmless) else harmless
 
 
 class Redaction:
@@ -62,10 +63,22 @@ class Redaction:
             for form in self._forms
             for data in dict.fromkeys((form.encode(), form.encode("latin-1", "replace")))
         ]
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str] | None:
         pattern = "|".join(map(re.escape, self._forms))
-        self._pattern = re.compile(pattern) if pattern else None
-        in_bytes = b"|".join(map(re.escape, self._bytes))
-        self._bytes_pattern = re.compile(in_bytes) if in_bytes else None
+        return re.compile(pattern) if pattern else None
+
+    @cached_property
+    def _bytes_pattern(self) -> re.Pattern[bytes] | None:
+        pattern = b"|".join(map(re.escape, self._bytes))
+        return re.compile(pattern) if pattern else None
+
+    def may_be_in(self, value: Any) -> bool:
+        """Return whether a JSON value may hold a secret; much cheaper than taking it out."""
+        text = json.dumps(value, ensure_ascii=False)
+        alone = (json.dumps(secret, ensure_ascii=False)[1:-1] for secret in self._alone)
+        return any(form in text for form in (*self._forms, *alone))
 
     def text(self, text: str) -> str:
         """Return a text without the secrets."""
