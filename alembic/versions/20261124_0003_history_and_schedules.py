@@ -18,12 +18,17 @@ _POSITIVE = "ck_tasks_timeout_positive"
 
 
 def upgrade() -> None:
-    # Columns without a default: no row is written again.
-    op.add_column("tasks", sa.Column("backoff", postgresql.JSONB(none_as_null=True), nullable=True))
-    op.add_column("tasks", sa.Column("timeout_seconds", sa.Float(), nullable=True))
-    op.add_column("tasks", sa.Column("set_aside_at", sa.DateTime(timezone=True), nullable=True))
+    # All of this is there already if an earlier try was broken off before its last step, which is
+    # not part of the transaction. Columns without a default: no row is written again.
+    for column in (
+        sa.Column("backoff", postgresql.JSONB(none_as_null=True), nullable=True),
+        sa.Column("timeout_seconds", sa.Float(), nullable=True),
+        sa.Column("set_aside_at", sa.DateTime(timezone=True), nullable=True),
+    ):
+        op.add_column("tasks", column, if_not_exists=True)
     op.execute(
-        f"ALTER TABLE tasks ADD CONSTRAINT {_POSITIVE} CHECK (timeout_seconds > 0) NOT VALID"
+        f"ALTER TABLE tasks DROP CONSTRAINT IF EXISTS {_POSITIVE},"
+        f" ADD CONSTRAINT {_POSITIVE} CHECK (timeout_seconds > 0) NOT VALID"
     )
     op.create_table(
         "task_attempts",
@@ -48,6 +53,7 @@ def upgrade() -> None:
             ["task_id"], ["tasks.id"], name=op.f("fk_task_attempts_task_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("task_id", "number", name=op.f("pk_task_attempts")),
+        if_not_exists=True,
     )
     op.create_table(
         "task_logs",
@@ -61,6 +67,7 @@ def upgrade() -> None:
             ["task_id"], ["tasks.id"], name=op.f("fk_task_logs_task_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("task_id", "attempt", "number", name=op.f("pk_task_logs")),
+        if_not_exists=True,
     )
     with op.get_context().autocommit_block():
         # Reads the table beside everybody's writes.
