@@ -64,9 +64,18 @@ def new_task(draft: Draft, settings: Settings) -> NewTask:
         max_attempts=draft.max_attempts or task_type.max_attempts,
         backoff=_backoff(task_type, draft.backoff),
         timeout_seconds=draft.timeout_seconds,
-        run_at=draft.run_at,
+        run_at=_in_utc(draft.run_at),
         delay_seconds=draft.delay_seconds or 0.0,
     )
+
+
+def _in_utc(time: datetime | None) -> datetime | None:
+    """Return a time as PostgreSQL takes it, whose zones end at 15:59; None for long ago."""
+    try:
+        return None if time is None else time.astimezone(UTC)
+    except OverflowError:
+        # Before the year 1; one after the year 9999 is refused.
+        return None
 
 
 def _backoff(task_type: TaskType, given: dict[str, Any] | None) -> Backoff | None:
@@ -80,7 +89,7 @@ def _payload_faults(
     faults = _not_storable(payload)
     if faults:
         return faults
-    size = len(json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode())
+    size = _bytes_of(payload)
     if size > settings.max_payload_bytes:
         allowed = settings.max_payload_bytes
         return [Fault(("payload",), f"is {size} bytes of JSON; {allowed} are allowed")]
@@ -93,6 +102,23 @@ def _payload_faults(
             for path, reason in error.faults
         ]
     return []
+
+
+def _bytes_of(payload: dict[str, Any]) -> int:
+    """Return how many bytes of JSON a payload has when it comes back, without spaces."""
+    return len(json.dumps(_as_stored(payload), ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _as_stored(value: Any) -> Any:
+    # PostgreSQL's jsonb keeps numbers in decimal: of 1e308 it makes one of 309 digits.
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {key: _as_stored(item) for key, item in value.items()}
+        case list():
+            return [_as_stored(item) for item in value]
+    return value
 
 
 def _not_storable(payload: dict[str, Any]) -> list[Fault]:

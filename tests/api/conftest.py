@@ -47,7 +47,7 @@ def typed(start_service) -> Service:
     """A service that knows the tests' own types too; its simulated work takes no time."""
     return start_service(
         workers=1,
-        TASK_MODULES="tests.api.own_types",
+        TASK_MODULES="tests.api.own_types, tests.api.open_type",
         SIMULATED_WORK_SECONDS="0",
         WORKER_CONCURRENCY="4",
     )
