@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 
 PROBLEM = "application/problem+json"
@@ -33,6 +34,11 @@ ROUTES = {
 @pytest.fixture(scope="module")
 def document(idle_client: httpx.Client) -> dict[str, Any]:
     return idle_client.get("/openapi.json").json()
+
+
+@pytest.fixture(scope="module")
+def types(idle_client: httpx.Client) -> list[str]:
+    return [each["name"] for each in idle_client.get("/task-types/").json()]
 
 
 def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -99,6 +105,77 @@ def test_a_change_has_no_defaults_that_a_generated_client_would_send(
     assert not any("default" in field for field in schema["properties"].values())
     assert "required" not in schema
     assert schema["additionalProperties"] is False
+
+
+def test_what_a_type_decides_has_no_default_either(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+
+    backoff, task = schemas["BackoffIn"]["properties"], schemas["TaskCreate"]["properties"]
+    assert {name for name, field in {**backoff, **task}.items() if "default" in field} == {"type"}
+    assert schemas["BrokenTaskCreate"]["properties"]["priority"]["default"] == "MEDIUM"
+
+
+def test_the_known_types_are_told(document: dict[str, Any], types: list[str]) -> None:
+    task = document["components"]["schemas"]["TaskCreate"]
+
+    named, _ = task["properties"]["type"]["anyOf"]
+    assert named["enum"] == types
+    _, by_type = task["allOf"]
+    assert [each["title"] for each in by_type["oneOf"]] == types
+
+
+def test_every_type_has_an_example_that_is_accepted(
+    document: dict[str, Any], types: list[str], idle_client: httpx.Client
+) -> None:
+    content = document["paths"]["/tasks/"]["post"]["requestBody"]["content"]["application/json"]
+    examples = content["examples"]
+    validator = jsonschema_rs.validator_for({**content["schema"], **document})
+
+    assert set(types) < set(examples)
+    for name, example in examples.items():
+        assert example["summary"]
+        assert len(example["description"]) > 20
+        assert validator.is_valid(example["value"]), name
+        if name in types:
+            assert example["value"]["type"] == name
+        response = idle_client.post("/tasks/", json=example["value"])
+        assert response.status_code == 201, response.text
+        # This service has no worker; the next one to use its database might have.
+        assert idle_client.delete(response.headers["location"]).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("body", "is_valid"),
+    [
+        ({}, True),
+        ({"payload": {}}, True),
+        ({"payload": {"seconds": 1}}, False),
+        ({"type": "slow", "payload": {"seconds": 1}}, True),
+        ({"type": "slow", "payload": {"seconds": -1}}, False),
+        ({"type": "slow", "payload": None}, True),
+        ({"type": None, "payload": None, "backoff": None}, True),
+        ({"type": "nothing"}, False),
+        ({"type": "http_request"}, False),
+        ({"type": "http_request", "payload": {"url": "https://example.com/"}}, True),
+        ({"max_attempts": 100}, True),
+        ({"max_attempts": 101}, False),
+        ({"timeout_seconds": 3600}, True),
+        ({"timeout_seconds": 3601}, False),
+        ({"delay_seconds": 5, "run_at": None}, True),
+        ({"delay_seconds": 5, "run_at": "2001-01-01T00:00:00Z"}, False),
+        ({"backoff": {"factor": 0.5}}, False),
+        ({"backoff": {"factor": 2, "jitter": None}}, True),
+    ],
+    ids=str,
+)
+def test_the_document_allows_what_the_service_takes_and_nothing_else(
+    document: dict[str, Any], idle_client: httpx.Client, body: dict[str, Any], is_valid: bool
+) -> None:
+    schema = {"$ref": "#/components/schemas/TaskCreate", **document}
+    body = {"title": "a", **body}
+
+    assert jsonschema_rs.validator_for(schema).is_valid(body) is is_valid
+    assert (idle_client.post("/tasks/", json=body).status_code == 201) is is_valid
 
 
 def test_routes_have_names_to_read(document: dict[str, Any]) -> None:

@@ -31,6 +31,10 @@ REQUESTS = [
     ("PUT", "/tasks/1", {"title": "a"}),
     ("DELETE", "/tasks/1", None),
     ("POST", "/tasks/1/cancel", None),
+    ("POST", "/tasks/1/retry", None),
+    ("GET", "/tasks/1/attempts", None),
+    ("GET", "/tasks/1/events", None),
+    ("GET", "/tasks/1/logs", None),
 ]
 
 

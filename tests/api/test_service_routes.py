@@ -46,7 +46,7 @@ def test_the_root_leads_everywhere(client: httpx.Client) -> None:
 
     assert body["name"]
     assert re.fullmatch(r"\d+\.\d+\.\d+", body["version"])
-    assert body["links"]
+    assert {"tasks", "task_types", "docs", "openapi", "health", "metrics"} <= set(body["links"])
     for link in body["links"].values():
         assert client.get(link).status_code == 200
 
@@ -183,7 +183,10 @@ def test_documentation_needs_no_internet(client: httpx.Client, path: str) -> Non
         assert response.content
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/tasks/", "/metrics", "/docs", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/health", "/tasks/", "/task-types/", "/metrics", "/docs", "/openapi.json"],
+)
 def test_head_answers_as_get_does_without_the_body(client: httpx.Client, path: str) -> None:
     response = client.head(path)
 
