@@ -36,6 +36,12 @@ _WAKE_TRIES, _WAKE_SECONDS = 20, 0.02
 _DELICATE_FUNCTIONS = {"__enter__", "__exit__", "acquire", "release"}
 _DELICATE_LOGGING = {"handle", "isEnabledFor", "_acquireLock", "_releaseLock"}
 _IMPORT = "importlib._bootstrap"
+# What would leave a thread or a process that nobody knows of, from beginning to end.
+_DELICATE_CALLS = {
+    ("threading", "start"),
+    ("concurrent.futures.thread", "submit"),
+    ("subprocess", "__init__"),
+}
 # An event loop's own lines lose a callback, or leave the loop marked as running; not so while it
 # waits, in `selectors`, nor in the coroutines that it runs.
 _EVENT_LOOP = "asyncio."
@@ -92,13 +98,18 @@ class Run:
             raise
 
     def _check(self) -> None:
-        """Raise in the handler's code, in whichever of its threads asks, if it is to stop."""
-        if self.stop_reason is None or not self._running:
+        """Raise in the handler's code, in whichever of its threads asks, if it is to stop.
+
+        A thread that asks after the attempt is over was left behind, and is to stop as well.
+        """
+        if self.stop_reason is None and self._running:
             return
         if threading.current_thread() is threading.main_thread():
             # Once is enough; a second interruption would disturb the cleaning up.
             self._armed = False
-        self.is_interrupted = True
+        # Not once it is over: what it came to stands.
+        if self._running:
+            self.is_interrupted = True
         raise AttemptStopped
 
     def _leave(self) -> None:
@@ -179,7 +190,8 @@ def _is_delicate(frame: FrameType | None) -> bool:
     if frame.f_globals.get("__name__", "").startswith(_EVENT_LOOP):
         return True
     while frame is not None:
-        if frame.f_globals.get("__name__") == _IMPORT:
+        module = frame.f_globals.get("__name__")
+        if module == _IMPORT or (module, frame.f_code.co_name) in _DELICATE_CALLS:
             return True
         frame = frame.f_back
     return False
