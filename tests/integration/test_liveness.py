@@ -19,6 +19,7 @@ import pytest
 
 from app.domain.priority import Priority
 from app.local.valkey import EmbeddedValkey
+from tests import servers
 from tests.hanging_worker_app import consumption
 from tests.lab import Lab, lab
 from tests.servers import ROOT
@@ -28,7 +29,7 @@ from tests.support import wait_for
 LONG = 2 * consumption.PERIOD_SECONDS
 
 RED = (
-    "the worker has taken no message for 3 s though queue medium holds some and"
+    "the worker has taken no message for 2 s though queue medium holds some and"
     " 2 of 2 slots are free; its event loop hangs"
 )
 
@@ -39,10 +40,27 @@ class Watched:
     def __init__(self, own: Lab) -> None:
         self.lab = own
         self.worker: psutil.Process
-        self.hangs = False
+        self._name = ""
+        self._starts = 0
+        self._seen = 0
+
+    def have_worker(self) -> None:
+        """Start a worker, unless the one of the test before is well."""
+        if not self._starts or self.worker.status() == psutil.STATUS_ZOMBIE or self.check()[0]:
+            self.start_worker()
+        self._seen = len(self.lab.service.log(self._name))
 
     def start_worker(self) -> None:
-        self.worker = self.lab.service.start_worker()
+        """Start a worker in place of the one of the test before."""
+        if self._name in self.lab.service.processes:
+            self.lab.service.kill(self._name)
+        # What the other one has said must not speak for this one.
+        for said in Path(self.lab.service.settings["TMPDIR"]).glob("*.alive"):
+            said.unlink()
+        self._starts += 1
+        self._seen = 0
+        self._name = f"worker{self._starts}"
+        self.worker = self.lab.service.start_worker(self._name)
         wait_for(lambda: self.check()[0] == 0, 10, "the worker has said that it lives")
 
     def check(self) -> tuple[int, str]:
@@ -59,16 +77,15 @@ class Watched:
         return done.returncode, done.stdout + done.stderr
 
     def hang(self) -> None:
-        self.hangs = True
         self.worker.send_signal(signal.SIGURG)
         wait_for(lambda: "The event loop hangs" in self.log(), 10, "the worker hangs")
 
     def go_on(self) -> None:
-        self.hangs = False
         self.worker.send_signal(signal.SIGURG)
 
     def log(self) -> str:
-        return self.lab.service.log("worker")
+        """Return what this test's worker has logged since the test began."""
+        return self.lab.service.log(self._name)[self._seen :]
 
     def wait_until_red(self) -> str:
         """Return what the check says once it fails."""
@@ -98,24 +115,39 @@ def watching(
             yield watched
         finally:
             # One that hangs does not end when it is told to.
-            if watched.hangs:
-                watched.go_on()
+            for name in list(own.service.processes):
+                own.service.kill(name)
 
 
-@pytest.fixture
-def own(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Watched]:
-    with watching(database_url, redis_url, tmp_path) as own:
+@pytest.fixture(scope="module")
+def shared(
+    postgres: servers.Postgres, valkey: servers.Redis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
+    with (
+        postgres.database() as database_url,
+        valkey.database() as redis_url,
+        watching(database_url, redis_url, tmp_path_factory.mktemp("liveness")) as own,
+    ):
         yield own
 
 
+@pytest.fixture
+def own(shared: Watched) -> Iterator[Watched]:
+    """The lab of all tests here, with settings of the test's own, and nothing left to run."""
+    before = dict(shared.lab.service.settings)
+    yield shared
+    shared.lab.service.settings.clear()
+    shared.lab.service.settings.update(before)
+
+
 def test_a_worker_whose_event_loop_hangs_is_red_until_it_goes_on(own: Watched) -> None:
-    own.start_worker()
+    own.have_worker()
     own.hang()
     # Redis hands this one to the worker, which had asked for it; it is published once more.
     task_id = own.lab.add("sleep")
 
     said = own.wait_until_red()
-    assert re.sub(r"for \d+ s", "for 3 s", said) == RED + "\n"
+    assert re.sub(r"for \d+ s", "for 2 s", said) == RED + "\n"
     assert own.worker.status() != psutil.STATUS_ZOMBIE
     wait_for(lambda: own.check()[1] != said, 10, "the check says for how long by now")
 
@@ -124,14 +156,14 @@ def test_a_worker_whose_event_loop_hangs_is_red_until_it_goes_on(own: Watched) -
     assert own.lab.service.wait_until(task_id, "COMPLETED", "FAILED")["status"] == "COMPLETED"
     # Each change is logged once, however often the check was asked.
     logged = re.findall(r"(\w+) +app\.worker\.consumption: (.*)", own.log())
-    assert [(level, re.sub(r"for \d+ s", "for 3 s", words)) for level, words in logged] == [
+    assert [(level, re.sub(r"for \d+ s", "for 2 s", words)) for level, words in logged] == [
         ("ERROR", f"The liveness check fails: {RED}"),
         ("INFO", "The liveness check passes again: it has taken a message"),
     ]
 
 
 def test_a_worker_that_hangs_may_first_finish_what_it_runs(own: Watched) -> None:
-    own.start_worker()
+    own.have_worker()
     running = [own.lab.start("sleep", seconds=LONG) for _ in "12"]
     own.hang()
     own.lab.add("sleep", priority=Priority.LOW)
@@ -145,7 +177,7 @@ def test_a_worker_that_hangs_may_first_finish_what_it_runs(own: Watched) -> None
 
 
 def test_an_idle_worker_is_green(own: Watched) -> None:
-    own.start_worker()
+    own.have_worker()
 
     own.assert_stays_green(LONG)
 
@@ -153,7 +185,7 @@ def test_an_idle_worker_is_green(own: Watched) -> None:
 
 
 def test_a_busy_worker_with_a_backlog_is_green(own: Watched) -> None:
-    own.start_worker()
+    own.have_worker()
     running = [own.lab.start("sleep", seconds=LONG + 2) for _ in "12"]
     waiting = own.lab.add("sleep", priority=Priority.LOW)
     own.lab.service.wait_until(waiting, "PENDING")
@@ -166,7 +198,7 @@ def test_a_busy_worker_with_a_backlog_is_green(own: Watched) -> None:
 
 
 def test_a_worker_that_throws_away_what_it_cannot_read_is_green(own: Watched) -> None:
-    own.start_worker()
+    own.have_worker()
     with own.lab.publisher._redis() as client:
         # Some six a second are dropped, since Celery connects anew after each.
         client.lpush("medium", *(["no message"] * 500))
@@ -179,7 +211,7 @@ def test_a_worker_that_throws_away_what_it_cannot_read_is_green(own: Watched) ->
 
 
 def test_messages_in_a_queue_that_the_worker_is_told_to_leave_are_no_fault(own: Watched) -> None:
-    own.start_worker()
+    own.have_worker()
     control = own.lab.publisher._celery.control
     assert control.cancel_consumer("low", reply=True, timeout=10, limit=1)
     waiting = own.lab.add("sleep", priority=Priority.LOW)
