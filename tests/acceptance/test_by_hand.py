@@ -110,8 +110,10 @@ class ByHand:
 
     def close(self) -> None:
         """Press Ctrl-C in each terminal, and end what does not mind it."""
+        # What a shell runs in the background ignores Ctrl-C, and so do its children.
+        is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         for process in self.terminals.values():
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, signal.SIGTERM if is_ignored else signal.SIGINT)
         for process in self.terminals.values():
             try:
                 process.wait(20)
@@ -136,9 +138,9 @@ def by_hand(
         person = ByHand(database_url, redis_url, tmp_path_factory.mktemp("by-hand"))
         try:
             person.do(MIGRATE)
-            person.start_api()
             person.start("worker", WORKER)
             person.start("flower", FLOWER)
+            person.start_api()
             wait_for(lambda: answers(f"{person.api}/health"), 30, "all parts are healthy")
             wait_for(lambda: answers(f"{person.flower}/healthcheck"), 30, "Flower is up")
             wait_for(lambda: _workers_seen(person), 30, "Flower knows the worker")
