@@ -118,17 +118,28 @@ def test_a_taken_port_is_named_and_nothing_is_started(
 # -- Stopping -----------------------------------------------------------------------------------
 
 
-def test_ctrl_c_stops_everything_and_a_restart_keeps_the_data(tmp_path: Path) -> None:
-    with ready(tmp_path) as run:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for one run after another, on the data of the one before, however that ended."""
+    return tmp_path_factory.mktemp("stopping")
+
+
+def test_ctrl_c_stops_everything_in_order_and_a_restart_keeps_the_data(folder: Path) -> None:
+    with ready(folder) as run:
         task = run.create()
         run.wait_for_status(task, "COMPLETED")
+        before = len(run.output.splitlines())
 
         run.press_ctrl_c()
 
         run.wait(20)
         assert run.survivors(0) == []
-        assert run.output.rstrip().endswith("Stopped.")
         assert "Error" not in run.output
+        names = [line.partition("|")[0].strip() for line in run.output.splitlines()[before:]]
+        assert names[-1] == "Stopped."
+        last_words = {name: index for index, name in enumerate(names[:-1])}
+        order = sorted(last_words, key=last_words.__getitem__)
+        assert order[-5:] == ["flower", "worker", "api", "valkey", "postgres"]
 
         # Without the network, which an installation would need.
         run.start(PIP_INDEX_URL="http://127.0.0.1:1/", PIP_NO_INDEX="1")
@@ -137,37 +148,24 @@ def test_ctrl_c_stops_everything_and_a_restart_keeps_the_data(tmp_path: Path) ->
         assert "Installing" not in run.output
 
 
-def test_processes_stop_in_order(tmp_path: Path) -> None:
-    with ready(tmp_path) as run:
-        before = len(run.output.splitlines())
-        run.press_ctrl_c()
-        run.wait(20)
-
-        names = [line.partition("|")[0].strip() for line in run.output.splitlines()[before:]]
-        assert names[-1] == "Stopped."
-        last_words = {name: index for index, name in enumerate(names[:-1])}
-        order = sorted(last_words, key=last_words.__getitem__)
-        assert order[-5:] == ["flower", "worker", "api", "valkey", "postgres"]
-
-
-def test_term_to_make_stops_everything(tmp_path: Path) -> None:
-    with ready(tmp_path) as run:
+def test_term_to_make_stops_everything(folder: Path) -> None:
+    with ready(folder) as run:
         run.terminate()
 
         run.wait(20)
         assert run.survivors(0) == []
 
 
-def test_hanging_up_the_terminal_stops_everything(tmp_path: Path) -> None:
-    with ready(tmp_path, *LAUNCHER) as run:
+def test_hanging_up_the_terminal_stops_everything(folder: Path) -> None:
+    with ready(folder, *LAUNCHER) as run:
         run.launcher().send_signal(signal.SIGHUP)
 
         assert run.wait(20) == 0
         assert run.survivors(0) == []
 
 
-def test_ctrl_c_during_the_start_stops_everything(tmp_path: Path) -> None:
-    with started(tmp_path, *LAUNCHER) as run:
+def test_ctrl_c_during_the_start_stops_everything(folder: Path) -> None:
+    with started(folder, *LAUNCHER) as run:
         wait_for(lambda: "Starting API" in run.output, 30, "the service is being started")
         run.processes()
 
@@ -178,9 +176,9 @@ def test_ctrl_c_during_the_start_stops_everything(tmp_path: Path) -> None:
         assert run.output.rstrip().endswith("Stopped.")
 
 
-def test_a_second_ctrl_c_does_not_wait_for_running_tasks(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_does_not_wait_for_running_tasks(folder: Path) -> None:
     patient = {"SIMULATED_WORK_SECONDS": "100", "SOFT_SHUTDOWN_SECONDS": "100"}
-    with ready(tmp_path, *LAUNCHER, **patient) as run:
+    with ready(folder, *LAUNCHER, **patient) as run:
         run.wait_for_status(run.create(), "IN_PROGRESS")
         run.press_ctrl_c()
         wait_for(lambda: "Soft Shutdown" in run.output, 10, "the worker is being stopped")
@@ -192,8 +190,8 @@ def test_a_second_ctrl_c_does_not_wait_for_running_tasks(tmp_path: Path) -> None
         assert run.survivors(2) == []
 
 
-def test_a_killed_launcher_leaves_nothing_and_the_next_run_recovers(tmp_path: Path) -> None:
-    with ready(tmp_path) as run:
+def test_a_killed_launcher_leaves_nothing_and_the_next_run_recovers(folder: Path) -> None:
+    with ready(folder) as run:
         task = run.create()
         run.wait_for_status(task, "COMPLETED")
 
@@ -206,8 +204,8 @@ def test_a_killed_launcher_leaves_nothing_and_the_next_run_recovers(tmp_path: Pa
         assert run.status(task) == "COMPLETED"
 
 
-def test_a_killed_make_stops_everything(tmp_path: Path) -> None:
-    with ready(tmp_path) as run:
+def test_a_killed_make_stops_everything(folder: Path) -> None:
+    with ready(folder) as run:
         run.kill_make()
 
         run.wait(5)
@@ -222,8 +220,8 @@ def test_a_killed_make_stops_everything(tmp_path: Path) -> None:
         (["uvicorn"], "The API"),
     ],
 )
-def test_a_process_that_dies_ends_the_run(tmp_path: Path, words: list[str], name: str) -> None:
-    with ready(tmp_path) as run:
+def test_a_process_that_dies_ends_the_run(folder: Path, words: list[str], name: str) -> None:
+    with ready(folder) as run:
         run.find(*words).kill()
 
         line = run.refusal()
