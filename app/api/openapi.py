@@ -9,11 +9,11 @@ own.
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 
 from app.api.responses import PROBLEM_MODELS
 from app.handlers import registry, simulated_work
+from app.handlers.payloads import PayloadError, validated_from_client
 from app.handlers.registry import TaskType
 from app.settings import get_settings
 
@@ -120,8 +120,8 @@ def _payload_of(task_type: TaskType) -> dict[str, Any]:
 
 def _may_be_empty(task_type: TaskType) -> bool:
     try:
-        task_type.payload_model.model_validate({})
-    except ValidationError:
+        validated_from_client(task_type.payload_model, {})
+    except PayloadError:
         return False
     return True
 

@@ -59,6 +59,9 @@ def fails(payload: Nothing, context: TaskContext) -> None:
 
 
 class Gullible(BaseModel):
+    # So that its validator fails without any value, too.
+    model_config = ConfigDict(validate_default=True)
+
     value: str = ""
 
     @field_validator("value")
