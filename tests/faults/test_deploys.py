@@ -12,7 +12,7 @@ from tests.faults.processes import pool, wait_until_gone
 from tests.lab import Lab
 from tests.support import wait_for
 
-GRACE_SECONDS: float = Settings.model_fields["soft_shutdown_seconds"].default
+GRACE_SECONDS: float = Settings.model_fields["soft_shutdown_seconds"].default if LONG else 3.0
 # What the service promises: from a task's release to its next start.
 ELSEWHERE_SECONDS = 2.0
 # Neither Celery's shutdown nor the statement that hands a task back is free.
@@ -24,12 +24,15 @@ pytestmark = pytest.mark.timeout(900 if LONG else 120)
 def test_a_deploy_costs_short_tasks_nothing_and_moves_long_ones(worker_lab: Lab) -> None:
     """Each worker in turn is replaced, while its slots are all busy."""
     service = worker_lab.service
-    service.settings["WORKER_CONCURRENCY"] = "3"
+    service.settings |= {"WORKER_CONCURRENCY": "3", "SOFT_SHUTDOWN_SECONDS": str(GRACE_SECONDS)}
     service.start_worker("worker0")
     for number in range(8 if LONG else 1):
         leaving, staying = f"worker{number}", f"worker{number + 1}"
         # It stays full until the other one is ready, so that each gets its own.
-        short = [worker_lab.start("waits_for_word", seconds=seconds) for seconds in (0, 4)]
+        short = [
+            worker_lab.start("waits_for_word", seconds=seconds)
+            for seconds in (0, GRACE_SECONDS - 1)
+        ]
         long = worker_lab.start("long_at_first", seconds=60)
         main = service.start_worker(staying)
         neighbour = worker_lab.start("sleep", seconds=GRACE_SECONDS + 2)
@@ -71,6 +74,7 @@ def test_a_deploy_costs_short_tasks_nothing_and_moves_long_ones(worker_lab: Lab)
 
 def test_the_last_worker_told_to_stop_leaves_its_task_in_the_queue(worker_lab: Lab) -> None:
     service = worker_lab.service
+    service.settings["SOFT_SHUTDOWN_SECONDS"] = str(GRACE_SECONDS)
     processes = pool(service.start_worker("first"))
     long = worker_lab.start("long_at_first", seconds=60)
     waiting = worker_lab.add("sleep")

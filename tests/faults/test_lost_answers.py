@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.faults.conftest import own_lab
 from tests.faults.evidence import rows, timeline
 from tests.faults.figures import figure
 from tests.faults.load import is_honest_503
 from tests.faults.servers import Plug, RedisPlug, postgres_plug, redis_plug
-from tests.lab import Lab, lab
+from tests.lab import Lab
 from tests.support import wait_for
 
 # What the service promises, in seconds.
@@ -41,7 +42,9 @@ def redis_server(valkey: servers.Redis, directory: Path) -> Iterator[RedisPlug]:
 @pytest.fixture(scope="module")
 def lossy_lab(postgres_server: Plug, redis_server: RedisPlug, directory: Path) -> Iterator[Lab]:
     """A lab with one worker, which must live through every loss here."""
-    with lab(postgres_server.url, redis_server.url, directory, SIMULATED_WORK_SECONDS="0.1") as own:
+    with own_lab(
+        postgres_server.url, redis_server.url, directory, SIMULATED_WORK_SECONDS="0.1"
+    ) as own:
         own.service.worker_app = "tests.faults.worker_app"
         own.service.start_worker()
         yield own

@@ -9,11 +9,11 @@ import redis
 
 from app.domain.priority import Priority
 from tests import servers
-from tests.faults.conftest import LONG
+from tests.faults.conftest import LONG, own_lab
 from tests.faults.evidence import cancel, rows, timelines, wait_until_final
 from tests.faults.malformed import malformed
 from tests.faults.processes import pool
-from tests.lab import Lab, lab
+from tests.lab import Lab
 from tests.support import wait_for
 
 SLOTS = 2
@@ -27,7 +27,7 @@ def messages_lab(
     with (
         postgres.database() as database_url,
         valkey.database() as redis_url,
-        lab(database_url, redis_url, tmp_path_factory.mktemp("messages")) as own,
+        own_lab(database_url, redis_url, tmp_path_factory.mktemp("messages")) as own,
     ):
         own.service.start_worker()
         yield own
@@ -137,7 +137,7 @@ def test_malformed_messages_are_dropped_each_with_a_line_and_harm_nobody(
     messages_lab.publish(finished)
     good = queues.lpop("medium")
     assert good is not None
-    neighbour = messages_lab.start("sleep", seconds=12)
+    neighbour = messages_lab.start("waits_for_word")
     before = messages_lab.service.read(finished)
 
     said = {
@@ -146,6 +146,8 @@ def test_malformed_messages_are_dropped_each_with_a_line_and_harm_nobody(
     }
 
     assert {name: lines for name, lines in said.items() if len(lines) != 1} == {}
+    assert messages_lab.ledger.words(neighbour) == ["1 started"]
+    messages_lab.ledger.give_word()
     assert messages_lab.service.wait_until(neighbour, "COMPLETED")["attempt"] == 1
     assert messages_lab.ledger.words(neighbour) == ["1 started", "1 finished"]
     assert messages_lab.service.read(finished) == before

@@ -6,28 +6,28 @@ from pathlib import Path
 import pytest
 
 from tests import servers
-from tests.faults.conftest import LONG
+from tests.faults.conftest import LONG, own_lab
 from tests.faults.evidence import chance
 from tests.faults.figures import figure
 from tests.faults.load import Load
 from tests.faults.proxy import FaultProxy
 from tests.faults.servers import Plug, RedisPlug, postgres_plug, redis_plug
 from tests.faults.verdict import assert_consistent, seconds_until_work_goes_on
-from tests.lab import Lab, lab
+from tests.lab import Lab
 
 # What the service promises, in seconds.
 WORKS_AGAIN_AFTER = 5.0
 
 # What is done to every connection, and for how many seconds.
 FAULTS: dict[str, tuple[Callable[[FaultProxy], None], float]] = {
-    "hangs": (FaultProxy.hang, 3),
-    "refuses": (FaultProxy.refuse, 2),
+    "hangs": (FaultProxy.hang, 3 if LONG else 2),
+    "refuses": (FaultProxy.refuse, 2 if LONG else 1),
     "resets": (FaultProxy.reset, 0.5),
     **{
         f"cuts answers after {size} bytes": (lambda proxy, size=size: proxy.cut_after(size), 1)
-        for size in (0, 1, 5, 20, 100)
+        for size in (0, 5, 100)
     },
-    "is slow": (lambda proxy: proxy.slow(16, 0.005), 2),
+    "is slow": (lambda proxy: proxy.slow(16, 0.005), 2 if LONG else 1),
 }
 if LONG:
     FAULTS |= {
@@ -36,7 +36,7 @@ if LONG:
         "is very slow": (lambda proxy: proxy.slow(4, 0.02), 6),
         **{
             f"cuts answers after {size} bytes": (lambda proxy, size=size: proxy.cut_after(size), 2)
-            for size in (2, 10, 17, 23, 35, 50, 200, 350, 500, 800, 1200, 2500)
+            for size in (1, 2, 10, 17, 20, 23, 35, 50, 200, 350, 500, 800, 1200, 2500)
         },
     }
 
@@ -61,7 +61,7 @@ def redis_server(valkey: servers.Redis, directory: Path) -> Iterator[RedisPlug]:
 @pytest.fixture(scope="module")
 def network_lab(postgres_server: Plug, redis_server: RedisPlug, directory: Path) -> Iterator[Lab]:
     """A lab with two workers, which must live through everything here."""
-    with lab(
+    with own_lab(
         postgres_server.url,
         redis_server.url,
         directory,

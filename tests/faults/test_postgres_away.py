@@ -6,19 +6,20 @@ import pytest
 
 from app.settings import Settings
 from tests import servers
-from tests.faults.conftest import LONG
+from tests.faults.conftest import LONG, own_lab
 from tests.faults.evidence import chance
 from tests.faults.figures import figure
 from tests.faults.load import Load
 from tests.faults.servers import Plug, postgres_plug
 from tests.faults.verdict import assert_consistent, seconds_until_work_goes_on
-from tests.lab import Lab, lab
+from tests.lab import Lab
 
+CONNECT_SECONDS: float = Settings.model_fields["database_connect_timeout_seconds"].default
+# The short form shortens what the promises go by: the longest wait for a statement, and the lease.
+TIMEOUT_SECONDS = Settings.model_fields["database_timeout_seconds"].default if LONG else 2.5
+LEASE_SECONDS = Settings.model_fields["lease_seconds"].default if LONG else 7.0
 # What the service promises, in seconds: for an answer, and until work goes on afterwards.
-LONGEST_ANSWER: float = (
-    Settings.model_fields["database_connect_timeout_seconds"].default
-    + Settings.model_fields["database_timeout_seconds"].default
-)
+LONGEST_ANSWER: float = CONNECT_SECONDS + TIMEOUT_SECONDS
 WORKS_AGAIN_AFTER = 5.0
 
 
@@ -37,10 +38,12 @@ def away_lab(
     """A lab with two workers, which must live through all the outages here."""
     with (
         valkey.database() as redis_url,
-        lab(
+        own_lab(
             postgres_server.url,
             redis_url,
             tmp_path_factory.mktemp("lab"),
+            DATABASE_TIMEOUT_SECONDS=str(TIMEOUT_SECONDS),
+            LEASE_SECONDS=str(LEASE_SECONDS),
             SIMULATED_WORK_SECONDS="0",
             TEST_LENGTHS="0.02 0.1 0.2 0.6",
         ) as own,
@@ -82,8 +85,8 @@ def frozen(seconds: float) -> Outage:
 
 OUTAGES = {
     "killed": killed,
-    "frozen for 8 s": frozen(8),
-    "frozen for longer than a lease": frozen(20),
+    "frozen for longer than time-outs": frozen(LONGEST_ANSWER + 1),
+    "frozen for longer than a lease": frozen(LEASE_SECONDS + (5 if LONG else 2)),
 }
 if LONG:
     OUTAGES["shut down"] = shut_down

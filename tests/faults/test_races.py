@@ -136,7 +136,7 @@ def test_changes_racing_with_workers_make_no_ghost_and_no_error(worker_lab: Lab)
     began_at = time.monotonic()
     with service.client() as client, ThreadPoolExecutor(24) as threads:
         race = Race(worker_lab, client, random)
-        for _ in range(150 if LONG else 25):
+        for _ in range(150 if LONG else 10):
             # So few at a time that they run while their clients ask.
             clients = [step for _ in range(16) for step in race.add()]
             random.shuffle(clients)
