@@ -104,9 +104,13 @@ class Service:
         process.wait(10)
 
     def close(self) -> None:
-        for name in list(self.processes):
+        """End all processes side by side, and kill those that take too long."""
+        for process in self.processes.values():
+            process.terminate()
+        for name, process in list(self.processes.items()):
             try:
-                self.stop(name)
+                process.wait(20)
+                del self.processes[name]
             except subprocess.TimeoutExpired:
                 self.kill(name)
 

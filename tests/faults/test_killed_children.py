@@ -20,9 +20,9 @@ pytestmark = pytest.mark.timeout(600 if LONG else 120)
 def test_a_child_killed_while_nothing_else_happens_is_noticed_too(worker_lab: Lab) -> None:
     """Without the deaths of others, at each of which the pool looks after all its processes."""
     worker_lab.service.start_worker()
-    neighbour = worker_lab.start("sleep", seconds=8)
+    neighbour = worker_lab.start("sleep", seconds=5)
     waits = []
-    for _ in range(60 if LONG else 12):
+    for _ in range(60 if LONG else 7):
         task_id = worker_lab.start("long_at_first", seconds=60)
         victim = process_of(worker_lab, task_id)
         died_at = now(worker_lab)
@@ -56,7 +56,7 @@ def test_a_killed_child_costs_its_own_task_alone_a_few_seconds(worker_lab: Lab) 
     # By process and not by task: what it runs when it dies is seen afterwards.
     killed: dict[int, float] = {}
     try:
-        for number in range(80 if LONG else 14):
+        for number in range(80 if LONG else 8):
             has_ended.wait(random.uniform(0, 0.8))
             victim = random.choice(pool(main))
             if number % 2:
