@@ -94,7 +94,9 @@ def _holds_secret(kind: Any, seen: set[int]) -> bool:
     if id(kind) in seen:
         return False
     seen.add(id(kind))
-    inner = [*typing.get_args(kind), getattr(kind, "__value__", None)]
+    # What an alias made by `type` or by NewType stands for.
+    named = (getattr(kind, name, None) for name in ("__value__", "__supertype__"))
+    inner = [*typing.get_args(kind), *named]
     if isinstance(kind, type):
         if issubclass(kind, SecretStr | SecretBytes | Secret):
             return True

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated
+from typing import Annotated, NewType
 
 import pytest
 from pydantic import (
@@ -38,6 +38,9 @@ class Hidden(Secret[date]):
     """A secret whose JSON Schema does not say so."""
 
 
+Pin = NewType("Pin", Secret[int])
+
+
 class Node(BaseModel):
     """A model that refers to itself, which stands among the definitions of its JSON Schema."""
 
@@ -58,6 +61,7 @@ class Everything(BaseModel):
     typed: Typed | None = None
     hidden: Hidden | None = None
     number: Secret[int] = Secret(1)
+    pin: Pin | None = None
     renamed: SecretStr = Field(default=SecretStr(""), alias="re-named")
     declared: str = Field(default="", json_schema_extra={"writeOnly": True})
     deeply: list[Annotated[str, Field(json_schema_extra={"writeOnly": True})]] = []
