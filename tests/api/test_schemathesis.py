@@ -6,10 +6,13 @@ document does not describe, nothing valid refused, nothing invalid taken. Run th
 line, because its fixtures for pytest are not made for pytest 9.
 """
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.servers import ROOT
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
@@ -29,6 +32,7 @@ def test_every_answer_is_as_the_openapi_document_says(start_service, tmp_path: P
         ],
         # It leaves a record of failures where it runs.
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=100,

@@ -7,7 +7,7 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from tests.api.answers import assert_names, assert_problem, nothing_stored, resolve
+from tests.api.answers import JSON, assert_names, assert_problem, nothing_stored, resolve
 from tests.api.own_types import PHRASE
 from tests.service import Service
 
@@ -186,6 +186,41 @@ def test_a_priority_that_is_given_wins_over_the_types(typed_client: httpx.Client
 
     assert (task["priority"], task["queue"]) == ("MEDIUM", "medium")
     assert typed_client.delete(f"/tasks/{task['id']}").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "wrong", "right"),
+    [
+        ("slow", "seconds", ["1", True, None, -1, 1e400, [], 86_401], [0, 1, 0.5, 3.0]),
+        ("memory", "megabytes", ["1", True, 1.5, 0, 16_385, 2**64], [1, 2.0]),
+        ("exit", "times", ["1", False, -1, 1001], [0, 1000, 1.0]),
+        ("retry", "retry_count", ["3", True, 0, 21], [1, 20, 3.0]),
+        ("hang", "deaf", ["true", 0, 1, 1.0, None], [True, False]),
+        ("broken", "force_error", ["yes", 0, None], [True, False]),
+    ],
+)
+def test_what_makes_trouble_takes_exactly_what_its_schema_says(
+    idle: Service,
+    idle_client: httpx.Client,
+    types: dict[str, Any],
+    name: str,
+    field: str,
+    wrong: list[Any],
+    right: list[Any],
+) -> None:
+    schema = jsonschema_rs.validator_for(types[name]["payload_schema"])
+    waits = {"title": "a", "type": name, "delay_seconds": 100_000}
+    with nothing_stored(idle):
+        for value in wrong:
+            body = json.dumps({**waits, "payload": {field: value}})
+            assert_names(
+                idle_client.post("/tasks/", content=body, headers=JSON), f"#/payload/{field}"
+            )
+            assert value == float("inf") or not schema.is_valid({field: value})
+    for value in right:
+        response = idle_client.post("/tasks/", json={**waits, "payload": {field: value}})
+        assert response.status_code == 201, response.text
+        assert schema.is_valid({field: value})
 
 
 @pytest.mark.parametrize("path", ["/task-types", "/task-types/"])

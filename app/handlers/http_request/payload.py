@@ -9,6 +9,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     StrictBool,
     StrictStr,
     WithJsonSchema,
@@ -42,10 +43,15 @@ def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]
 
 
+_ONE_BODY: dict[str, JsonValue] = {
+    "anyOf": [{"properties": {"json": False}}, {"properties": {"body": {"type": "null"}}}]
+}
+
+
 class HttpRequest(BaseModel):
     """A request to send, and which answers to it are a success."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_ONE_BODY)
 
     url: StrictStr = Field(
         min_length=1,
@@ -60,6 +66,10 @@ class HttpRequest(BaseModel):
         {},
         description="Headers to send. Values of those that are named like secrets, such as "
         "Authorization, are stored but never shown",
+        json_schema_extra={
+            "propertyNames": {"pattern": f"^{_TOKEN.pattern}$"},
+            "additionalProperties": {"type": "string", "pattern": r"^[\t\u0020-~\u0080-\u00ff]*$"},
+        },
     )
     json_value: Any = Field(
         None,

@@ -24,6 +24,9 @@ def ranges(value: Any) -> Any:
 
 
 def _range(item: Any) -> tuple[int, int] | None:
+    if isinstance(item, float) and item.is_integer():
+        # To JSON, 200.0 is an integer (JSON Schema, "Validation", section 6.1.1).
+        item = int(item)
     if isinstance(item, bool) or not isinstance(item, int | str):
         return None
     text = str(item)

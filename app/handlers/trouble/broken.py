@@ -2,19 +2,17 @@
 
 import time
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from app.handlers.context import TaskContext
 from app.handlers.registry import task_type
-from app.handlers.trouble import BROKEN
+from app.handlers.trouble import BROKEN, TroublePayload
 
 _SECONDS = 1.0
 
 
-class Broken(BaseModel):
+class Broken(TroublePayload):
     """Whether to fail."""
-
-    model_config = ConfigDict(extra="forbid")
 
     force_error: bool = Field(default=True, description="false lets it succeed after all")
 

@@ -3,16 +3,15 @@
 import os
 import signal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from app.handlers.context import TaskContext
 from app.handlers.registry import task_type
+from app.handlers.trouble import TroublePayload
 
 
-class Exit(BaseModel):
+class Exit(TroublePayload):
     """How often."""
-
-    model_config = ConfigDict(extra="forbid")
 
     times: int = Field(
         default=1000, ge=0, le=1000, description="How many attempts end so; the next completes"

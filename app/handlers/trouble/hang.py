@@ -2,16 +2,15 @@
 
 import time
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from app.handlers.context import TaskContext
 from app.handlers.registry import task_type
+from app.handlers.trouble import TroublePayload
 
 
-class Hang(BaseModel):
+class Hang(TroublePayload):
     """How badly."""
-
-    model_config = ConfigDict(extra="forbid")
 
     deaf: bool = Field(
         default=False, description="true: it ignores being stopped, so that its process is killed"

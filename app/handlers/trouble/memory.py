@@ -2,18 +2,17 @@
 
 import time
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from app.handlers.context import TaskContext
 from app.handlers.registry import task_type
+from app.handlers.trouble import TroublePayload
 
 _MEGABYTE = 1_048_576
 
 
-class Memory(BaseModel):
+class Memory(TroublePayload):
     """How much, and for how long."""
-
-    model_config = ConfigDict(extra="forbid")
 
     megabytes: int = Field(default=100, ge=1, le=16_384, description="How much it takes, in MiB")
     seconds: float = Field(default=5, ge=0, le=3600, description="How long it keeps all of it")

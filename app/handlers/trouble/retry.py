@@ -2,21 +2,19 @@
 
 import time
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from app.domain.retry import Backoff
 from app.handlers.context import TaskContext
 from app.handlers.registry import task_type
-from app.handlers.trouble import RETRY
+from app.handlers.trouble import RETRY, TroublePayload
 
 _SECONDS = 0.2
 _MOST_FAILURES = 20
 
 
-class Retry(BaseModel):
+class Retry(TroublePayload):
     """How often to fail."""
-
-    model_config = ConfigDict(extra="forbid")
 
     retry_count: int = Field(
         default=3, ge=1, le=_MOST_FAILURES, description="How many attempts fail"

@@ -2,18 +2,17 @@
 
 import time
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from app.handlers.context import TaskContext
 from app.handlers.registry import task_type
+from app.handlers.trouble import TroublePayload
 
 _STEPS = 100
 
 
-class Slow(BaseModel):
+class Slow(TroublePayload):
     """For how long."""
-
-    model_config = ConfigDict(extra="forbid")
 
     seconds: float = Field(default=10, ge=0, le=86_400, description="How long it takes")
 
