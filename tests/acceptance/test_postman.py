@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 NEWMAN = "6.2.2"
 COLLECTION = ROOT / "TaskManager.postman_collection.json"
-# Ids that name no task, for requests that must be refused.
-WRONG_IDS = {"abc", "0", str(2**63)}
+# Ids in requests that must be refused, whether they name a task or not.
+WRONG_IDS = {"abc", "0", "1", str(2**63)}
 SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 
 
