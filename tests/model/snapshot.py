@@ -90,14 +90,14 @@ FULL JOIN (
 ORDER BY t.id
 """
 
-_TABLES = ("tasks", "task_events", "task_attempts", "task_logs")
+TABLES = ("tasks", "task_events", "task_attempts", "task_logs")
 _DUMP = "SELECT " + ", ".join(
-    f"(SELECT coalesce(jsonb_agg(t), '[]') FROM {table} t)::text" for table in _TABLES
+    f"(SELECT coalesce(jsonb_agg(t), '[]') FROM {table} t)::text" for table in TABLES
 )
 _LOAD = "DELETE FROM tasks" + "".join(
     f"; INSERT INTO {table} OVERRIDING SYSTEM VALUE"
     f" SELECT * FROM jsonb_populate_recordset(NULL::{table}, %s)"
-    for table in _TABLES
+    for table in TABLES
 )
 
 
