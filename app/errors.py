@@ -6,6 +6,7 @@
       TaskNotEndedBadly       the task has not FAILED and was not CANCELLED, so it cannot run again
       InvalidTask             a task to create has fields that do not fit its type or the limits
       TroubleNotAllowed       task types that make trouble on purpose are switched off
+      StatementRefused        PostgreSQL refuses a statement or a value in it: a bug
       Unavailable             something the service needs does not answer; trying again may help
         DatabaseUnavailable   PostgreSQL refused, broke off or took too long
         SchemaOutdated        the database lacks the tables or columns that this version needs
@@ -75,6 +76,10 @@ class TroubleNotAllowed(ServiceError):
         super().__init__(
             "Tasks that make trouble on purpose are switched off here (TROUBLE_TYPES=false)."
         )
+
+
+class StatementRefused(ServiceError):
+    """PostgreSQL refuses a statement or a value in it, which is a bug; the text holds no values."""
 
 
 class Unavailable(ServiceError):

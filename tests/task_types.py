@@ -256,6 +256,33 @@ def is_same_token(payload: Work, context: TaskContext) -> None:
         raise RuntimeError("once more")
 
 
+@task_type("returns_endless_text")
+def returns_endless_text(payload: Work, context: TaskContext) -> object:
+    value: list[object] = []
+    for _ in range(60):
+        value = [value, value]
+    return value
+
+
+class EndlessError(Exception):
+    def __str__(self) -> str:
+        time.sleep(60)
+        return ""
+
+
+@_kind("raises_what_has_no_end")
+def raises_what_has_no_end(payload: Work, context: TaskContext) -> None:
+    raise EndlessError
+
+
+@_kind("sets_odd_progress")
+def sets_odd_progress(payload: Work, context: TaskContext) -> None:
+    logging.addLevelName(25, "NOT\0ICE")
+    context.progress_fraction = 2
+    context.logger.log(25, "a line")
+    time.sleep(payload.seconds)
+
+
 class Reaction(Work):
     """What a handler makes of being stopped."""
 

@@ -1,4 +1,4 @@
-"""A history of attempts and log lines, and what a task may say about its own retries and limits.
+"""A history of attempts and log lines, tasks' own retries and limits, and what workers know.
 
 Revision: 0003
 Revises: 0002
@@ -26,6 +26,9 @@ def upgrade() -> None:
         sa.Column("set_aside_at", sa.DateTime(timezone=True), nullable=True),
     ):
         op.add_column("tasks", column, if_not_exists=True)
+    op.add_column(
+        "workers", sa.Column("types", sa.ARRAY(sa.Text()), nullable=True), if_not_exists=True
+    )
     op.execute(
         f"ALTER TABLE tasks DROP CONSTRAINT IF EXISTS {_POSITIVE},"
         f" ADD CONSTRAINT {_POSITIVE} CHECK (timeout_seconds > 0) NOT VALID"
@@ -78,6 +81,7 @@ def downgrade() -> None:
     op.drop_table("task_logs")
     op.drop_table("task_attempts")
     op.drop_constraint(op.f(_POSITIVE), "tasks", type_="check")
+    op.drop_column("workers", "types")
     op.drop_column("tasks", "set_aside_at")
     op.drop_column("tasks", "timeout_seconds")
     op.drop_column("tasks", "backoff")

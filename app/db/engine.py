@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, event
 
 from app.db import schema, wait
 from app.db.silence import Silence, StillSilentError
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, StatementRefused
 from app.settings import Settings
 
 __all__ = ["Connection", "Database", "Engine"]
@@ -117,7 +117,8 @@ class Database:
             self._note_silence(error.orig)
             if isinstance(error.orig, _SCHEMA_ERRORS):
                 self._check_schema()
-            raise _translated(error) from error
+            # A bug's own text shows the row, secrets included (PostgreSQL's DETAIL).
+            raise _translated(error) from None
         except psycopg2.OperationalError as error:
             self._note_silence(error)
             raise DatabaseUnavailable(_one_line(error)) from error
@@ -141,14 +142,13 @@ class Database:
 
 
 def _translated(error: sqlalchemy.exc.DBAPIError) -> Exception:
-    """Return the service's own error for a driver error, or the error itself when it is a bug."""
-    if isinstance(error.orig, psycopg2.errors.ProgramLimitExceeded):
-        # A value too large for PostgreSQL, which is an OperationalError to psycopg2.
-        return error
-    unavailable = error.connection_invalidated or isinstance(
-        error.orig, psycopg2.OperationalError | psycopg2.InterfaceError
-    )
-    return DatabaseUnavailable(_one_line(error.orig)) if unavailable else error
+    """Return the service's own error for a driver error."""
+    # Too large a value for PostgreSQL is an OperationalError to psycopg2.
+    is_refusal = isinstance(error.orig, psycopg2.errors.ProgramLimitExceeded)
+    is_away = isinstance(error.orig, psycopg2.OperationalError | psycopg2.InterfaceError)
+    if error.connection_invalidated or (is_away and not is_refusal):
+        return DatabaseUnavailable(_one_line(error.orig))
+    return StatementRefused(str(error.orig).partition("\n")[0])
 
 
 def _one_line(error: BaseException | None) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     ColumnElement,
@@ -225,3 +226,5 @@ class WorkerRow(Base):
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
     concurrency: Mapped[int] = mapped_column(Integer)
+    # The task types that it knows; null for a worker of a version that does not say.
+    types: Mapped[list[str] | None] = mapped_column(ARRAY(Text))

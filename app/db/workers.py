@@ -1,5 +1,7 @@
 """The worker nodes: which are alive, by their own word, and how much they run."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -8,15 +10,21 @@ from app.db.models import TaskRow, WorkerRow
 from app.domain.status import Status
 
 
-def beat(connection: Connection, name: str, concurrency: int) -> None:
-    """Say that a worker is alive."""
-    connection.execute(_BEAT, {"name": name, "concurrency": concurrency})
+def beat(connection: Connection, name: str, concurrency: int, types: Sequence[str] = ()) -> None:
+    """Say that a worker is alive, and which task types it knows."""
+    connection.execute(_BEAT, {"name": name, "concurrency": concurrency, "types": list(types)})
 
 
-_insert = insert(WorkerRow).values(name=bindparam("name"), concurrency=bindparam("concurrency"))
+_insert = insert(WorkerRow).values(
+    name=bindparam("name"), concurrency=bindparam("concurrency"), types=bindparam("types")
+)
 _BEAT = _insert.on_conflict_do_update(
     index_elements=[WorkerRow.name],
-    set_={"seen_at": func.now(), "concurrency": _insert.excluded.concurrency},
+    set_={
+        "seen_at": func.now(),
+        "concurrency": _insert.excluded.concurrency,
+        "types": _insert.excluded.types,
+    },
 )
 
 

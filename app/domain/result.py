@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from app.domain.stored_json import TooLargeError, encoded, stored_size
 from app.domain.text import storable
 
 
@@ -13,14 +14,15 @@ def storable_result(value: Any, most_bytes: int) -> Any:
         ValueError: it is larger, or not JSON: another type, a NaN, a cycle, too deeply nested.
     """
     try:
-        # allow_nan: RFC 8259, section 6, has neither NaN nor infinities.
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-        plain = json.loads(text)
+        plain = json.loads(encoded(value, most_bytes))
+        if stored_size(plain) > most_bytes:
+            raise TooLargeError
+    except TooLargeError:
+        raise ValueError(
+            f"The handler's result is larger than the {most_bytes} bytes of JSON that are allowed."
+        ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"The handler's result is not JSON: {error}") from error
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size > most_bytes:
-        raise ValueError(f"The handler's result is {size} bytes of JSON; {most_bytes} are allowed.")
     return _clean(plain)
 
 

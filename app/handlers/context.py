@@ -9,6 +9,10 @@ from app.handlers.lines import LogLines, TaskLogger
 from app.settings import get_settings
 
 
+def _within(fraction: float) -> float:
+    return float(min(max(fraction, 0.0), 1.0))
+
+
 def _never() -> bool:
     return False
 
@@ -51,11 +55,19 @@ class TaskContext:
         Raises:
             ValueError: the fraction is not a number.
         """
-        if math.isnan(within := min(max(fraction, 0.0), 1.0)):
+        # First cut to the range: a whole number may be too large for a float. No comparison with a
+        # NaN is true, so that one stays.
+        if not isinstance(fraction, int | float) or math.isnan(within := _within(fraction)):
             raise ValueError("progress must be a number from 0 to 1")
-        self.progress_fraction = float(within)
+        self.progress_fraction = within
         limit = get_settings().max_note_characters
         self.progress_note = None if note is None else one_line(str(note), limit)
+
+    def stored_fraction(self) -> float:
+        """Return the progress as it can be stored, also if it was not set by `progress()`."""
+        fraction: object = self.progress_fraction
+        within = _within(fraction) if isinstance(fraction, int | float) else 0.0
+        return 0.0 if math.isnan(within) else within
 
     def check_cancelled(self) -> None:
         """Return while the attempt may go on. Costs nothing.

@@ -9,6 +9,9 @@ from typing import Any
 from app.domain.history import LogLine
 from app.domain.text import one_line, shortened
 
+# What is stored in one go, in characters: little enough for any heartbeat.
+_PIECE = 500_000
+_LEVEL_LIMIT = 20
 _FURTHER = "Further lines of this attempt are not kept."
 
 
@@ -33,12 +36,27 @@ class LogLines:
                 level, message = "WARNING", _FURTHER
             text = shortened(message, self.most_characters)
             now = datetime.now(UTC)
-            self._lines.append(LogLine(self._attempt, self._count, now, level, text))
+            shown = one_line(str(level), _LEVEL_LIMIT)
+            self._lines.append(LogLine(self._attempt, self._count, now, shown, text))
 
     def waiting(self) -> tuple[LogLine, ...]:
-        """Return the lines that are not known to be stored."""
+        """Return the first piece of the lines that are not known to be stored."""
         with self._lock:
-            return tuple(self._lines)
+            return tuple(self._lines[: self._piece()])
+
+    def has_more_than_a_piece(self) -> bool:
+        """Return whether more lines wait than are to be stored in one go."""
+        with self._lock:
+            return self._piece() < len(self._lines)
+
+    def _piece(self) -> int:
+        """Return how many lines the first piece has."""
+        size = 0
+        for count, line in enumerate(self._lines):
+            size += len(line.message) + _LEVEL_LIMIT
+            if size > _PIECE and count:
+                return count
+        return len(self._lines)
 
     def stored(self, lines: tuple[LogLine, ...]) -> None:
         """Forget lines that are stored."""

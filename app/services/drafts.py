@@ -1,6 +1,5 @@
 """Turns what a client asks for into a task to store: its type's defaults, and every check on it."""
 
-import json
 import math
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -8,8 +7,9 @@ from typing import Any
 
 from app.domain.priority import Priority
 from app.domain.retry import Backoff
+from app.domain.stored_json import stored_size
 from app.domain.task import NewTask
-from app.domain.text import shortened
+from app.domain.text import one_line
 from app.errors import Fault, InvalidTask
 from app.handlers import registry, simulated_work
 from app.handlers.registry import PayloadError, TaskType
@@ -20,6 +20,7 @@ LONGEST_DELAY_SECONDS = 366 * 86_400
 _LONGEST_REASON = 500
 # How deep a payload may be nested; deeper ones are no honest work, and JSON tools give up on them.
 _DEEPEST = 100
+_TOO_DEEP = Fault(("payload",), f"must not be nested deeper than {_DEEPEST} levels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,49 +87,48 @@ def _backoff(task_type: TaskType, given: dict[str, Any] | None) -> Backoff | Non
 def _payload_faults(
     task_type: TaskType, payload: dict[str, Any], settings: Settings
 ) -> list[Fault]:
-    faults = _not_storable(payload)
-    if faults:
-        return faults
-    size = _bytes_of(payload)
+    try:
+        # First, so that nothing below looks at more than that.
+        size = stored_size(payload)
+    except RecursionError:
+        return [_TOO_DEEP]
     if size > settings.max_payload_bytes:
         allowed = settings.max_payload_bytes
         return [Fault(("payload",), f"is {size} bytes of JSON; {allowed} are allowed")]
+    faults = _not_storable(payload)
+    if faults:
+        return faults
     try:
         task_type.validated(payload)
     except PayloadError as error:
         # What a validator of the type's own says may be of any length.
         return [
-            Fault(("payload", *path), shortened(reason, _LONGEST_REASON))
+            Fault(("payload", *path), one_line(reason, _LONGEST_REASON))
             for path, reason in error.faults
         ]
     return []
 
 
-def _bytes_of(payload: dict[str, Any]) -> int:
-    """Return how many bytes of JSON a payload has when it comes back, without spaces."""
-    return len(json.dumps(_as_stored(payload), ensure_ascii=False, separators=(",", ":")).encode())
+# The way to a value, from the inside: a whole path for each would take much memory.
+_Way = tuple[Any, str | int]
 
 
-def _as_stored(value: Any) -> Any:
-    # PostgreSQL's jsonb keeps numbers in decimal: of 1e308 it makes one of 309 digits.
-    match value:
-        case float() if value.is_integer():
-            return int(value)
-        case dict():
-            return {key: _as_stored(item) for key, item in value.items()}
-        case list():
-            return [_as_stored(item) for item in value]
-    return value
+def _path(way: _Way) -> tuple[str | int, ...]:
+    steps: list[str | int] = []
+    while way:
+        way, step = way
+        steps.append(step)
+    return tuple(reversed(steps))
 
 
 def _not_storable(payload: dict[str, Any]) -> list[Fault]:
     """Return the first value that PostgreSQL's jsonb cannot hold (its manual, "JSON Types")."""
     # Not by recursion: a payload may be nested as deep as Python lets its parser go.
-    waiting: list[tuple[tuple[str | int, ...], Any]] = [(("payload",), payload)]
+    waiting: list[tuple[_Way, int, Any]] = [((None, "payload"), 1, payload)]
     while waiting:
-        path, value = waiting.pop()
-        if len(path) > _DEEPEST:
-            return [Fault(path[:1], f"must not be nested deeper than {_DEEPEST} levels")]
+        way, depth, value = waiting.pop()
+        if depth > _DEEPEST:
+            return [_TOO_DEEP]
         match value:
             case str():
                 reason = _text_fault(value)
@@ -136,14 +136,14 @@ def _not_storable(payload: dict[str, Any]) -> list[Fault]:
                 reason = "must be a finite number"
             case dict():
                 reason = next((fault for key in value if (fault := _text_fault(key))), None)
-                waiting += [((*path, key), item) for key, item in value.items()]
+                waiting += [((way, key), depth + 1, item) for key, item in value.items()]
             case list():
                 reason = None
-                waiting += [((*path, index), item) for index, item in enumerate(value)]
+                waiting += [((way, index), depth + 1, item) for index, item in enumerate(value)]
             case _:
                 reason = None
         if reason:
-            return [Fault(path, reason)]
+            return [Fault(_path(way), reason)]
     return []
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from app.db import attempts as store
+from app.db import history, tasks
 from app.db import set_aside as unknown
-from app.db import tasks
 from app.db.engine import Database
 from app.domain.history import LogLine
 from app.domain.priority import QueueName
@@ -24,7 +24,9 @@ from app.domain.task import Task, idempotency_token
 from app.domain.text import one_line, shortened
 from app.errors import Unavailable
 from app.handlers import AttemptStopped, PermanentError, RetryLater, TaskContext, registry
+from app.handlers.lines import LogLines
 from app.handlers.registry import TaskType
+from app.services.health import WORKER_SILENCE_SECONDS
 from app.services.lifecycle.attempts import (
     Completed,
     Failed,
@@ -75,6 +77,8 @@ class Executor:
         self._keeper = keeper
         self._settings = settings
         self._is_shutting_down = is_shutting_down
+        # What the attempt has logged that runs now, or ran last.
+        self._lines: LogLines | None = None
 
     def execute(self, task_id: int, queue: QueueName, worker: str) -> Execution | None:
         """Run the task's next attempt, or return None when there is nothing to run.
@@ -83,6 +87,7 @@ class Executor:
             SystemExit: the worker shuts down; the attempt has been handed back.
         """
         try:
+            self._lines = None
             claim = self._claim(task_id, queue, worker)
             if claim is None:
                 if self._leave_to_others(task_id, queue):
@@ -118,9 +123,10 @@ class Executor:
 
         def ask(*, again: bool) -> Task | None:
             with self._database.transaction() as connection:
+                patience, silent = self._settings.unknown_type_seconds, WORKER_SILENCE_SECONDS
                 return unknown.fail_unknown(
-                    connection, task_id, known, self._settings.unknown_type_seconds
-                ) or unknown.set_aside(connection, task_id, queue, known)
+                    connection, task_id, known, patience, silent
+                ) or unknown.set_aside(connection, task_id, queue, known, silent)
 
         task = _patiently(ask, "set aside", task_id)
         if task is None:
@@ -138,9 +144,11 @@ class Executor:
         task_type = registry.get(task.type)
         assert task_type is not None, task.type
         context = TaskContext(task.id, task.attempt, task.failures, idempotency_token(task))
+        self._lines = context.lines
         terms = terms_of(task, self._settings)
         run = Run(task, context, terms)
         outcome = self._run(run, task_type, claimed_at)
+        self._store_lines(task, context.lines)
         settled = self._settle(task, outcome, terms.backoff, context.lines.waiting())
         log.info(
             "task %d: attempt %d ends after %.3f s: %s",
@@ -153,29 +161,38 @@ class Executor:
 
     def _run(self, run: Run, task_type: TaskType, claimed_at: float) -> Outcome:
         """Call the handler and return how that ended."""
-        task, context = run.task, run.context
         try:
             with self._keeper.watching(run, claimed_at):
-                result = run.call(lambda: task_type.run(task.payload, context))
+                outcome = run.call(lambda: self._call(run, task_type))
         except AttemptStopped:
             return outcome_of_stop(run)
+        # It returned or raised all the same, from work that it had not done.
+        return outcome_of_stop(run) if run.is_interrupted else outcome
+
+    def _call(self, run: Run, task_type: TaskType) -> Outcome:
+        """Call the handler, and make of what it returns or raises what can be stored.
+
+        All of that is the handler's: a result may be endless as text, and an exception's own text
+        may take for ever.
+        """
+        task, context = run.task, run.context
+        try:
+            result = task_type.run(task.payload, context)
+        except AttemptStopped:
+            raise
         except BaseException as error:
             # Whatever the handler raises is its failure, a sys.exit() and an interrupt of its own
             # included; but not what the end of this process made it raise.
             if self._is_shutting_down():
                 raise SystemExit from error
-            if not run.is_interrupted:
-                return self._failed(task, error)
-        if run.is_interrupted:
-            # It returned or raised all the same, from work that it had not done.
-            return outcome_of_stop(run)
+            return self._failed(task, error)
         try:
             kept = storable_result(result, self._settings.max_result_bytes)
-            return Completed(kept, context.progress_note)
         except Exception as error:
             # The work is done; doing it again would bring the same result.
             log.warning("task %d: attempt %d: %s", task.id, task.attempt, error)
             return Failed(one_line(str(error), _ERROR_LIMIT), permanent=True)
+        return Completed(kept, context.progress_note)
 
     def _failed(self, task: Task, error: BaseException) -> Failed:
         log.warning("task %d: attempt %d failed", task.id, task.attempt, exc_info=error)
@@ -192,10 +209,25 @@ class Executor:
             after_seconds=error.after_seconds if isinstance(error, RetryLater) else 0.0,
         )
 
+    def _store_lines(self, task: Task, lines: LogLines) -> None:
+        """Store all lines but the last piece of them, which goes with the settlement."""
+
+        def store_piece(*, again: bool) -> None:
+            piece = lines.waiting()
+            with self._database.transaction() as connection:
+                history.add_lines(connection, task, piece)
+            lines.stored(piece)
+
+        try:
+            while lines.has_more_than_a_piece():
+                _patiently(store_piece, "store lines", task.id)
+        except Exception:
+            log.exception("task %d: its log lines cannot be stored", task.id)
+
     def _settle(
         self, task: Task, outcome: Outcome, backoff: Backoff, lines: Sequence[LogLine]
     ) -> Settled:
-        def write(ending: Outcome) -> Settled:
+        def write(ending: Outcome, lines: Sequence[LogLine]) -> Settled:
             def ask(*, again: bool) -> Settled:
                 settled = settle(self._database, task, ending, backoff, lines)
                 if settled is Settled.LOST and again:
@@ -206,14 +238,13 @@ class Executor:
             return _patiently(ask, "settle", task.id) or Settled.LOST
 
         try:
-            return write(outcome)
+            return write(outcome, lines)
         except Exception as error:
             # Not one of the database being away: it refuses this very outcome.
-            # What PostgreSQL says after its first line shows the row, secrets included.
-            what = str(error).partition("\n")[0]
-            log.error("task %d: its outcome cannot be stored: %s", task.id, what)
-            reason = one_line(f"The outcome could not be stored: {what}", _ERROR_LIMIT)
-            return write(Failed(reason, permanent=True))
+            log.error("task %d: its outcome cannot be stored: %s", task.id, error)
+            reason = one_line(f"The outcome could not be stored: {error}", _ERROR_LIMIT)
+            # Nor the lines, which may be what it refuses.
+            return write(Failed(reason, permanent=True), ())
 
     def _hand_back(self, task_id: int, worker: str) -> None:
         """Put the task back in line, if this process has it. There is time for one try."""
@@ -222,7 +253,8 @@ class Executor:
                 task = tasks.get(connection, task_id)
             if task is None or (task.status, task.worker) != (Status.IN_PROGRESS, worker):
                 return
-            settled = settle(self._database, task, Interrupted(), Backoff())
+            lines = self._lines.waiting() if self._lines else ()
+            settled = settle(self._database, task, Interrupted(), Backoff(), lines)
             log.info("task %d: the worker shuts down: %s", task.id, settled.name)
         except Unavailable as error:
             log.error("task %d: could not be handed back, a rescue will: %s", task_id, error)

@@ -126,7 +126,7 @@ class LeaseKeeper:
         context = run.context
         try:
             cancelled = self._renew_in_database(
-                run, context.progress_fraction, context.progress_note
+                run, context.stored_fraction(), context.progress_note
             )
         except Unavailable as error:
             silent = time.monotonic() - self._renewed_at

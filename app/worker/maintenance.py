@@ -19,6 +19,7 @@ from app.db import schema, workers
 from app.db.engine import Database
 from app.domain.status import Status
 from app.errors import TaskNotFound, Unavailable
+from app.handlers import registry
 from app.services.health import WORKER_SILENCE_SECONDS
 from app.services.lifecycle import maintenance
 from app.services.lifecycle.attempts import ran_too_long, settle
@@ -122,7 +123,7 @@ class MaintenanceThread(threading.Thread):
                 schema.check(connection)
                 # One that takes no messages is no worker to count on, nor are its slots.
                 if not self._consumption.complaint:
-                    workers.beat(connection, self._worker, self._concurrency)
+                    workers.beat(connection, self._worker, self._concurrency, registry.names())
                 workers.forget_silent(connection, _FORGET_SECONDS)
             self._next_beat = time.monotonic() + _BEAT_SECONDS
         while not crashed_tasks.empty():
@@ -142,17 +143,16 @@ class MaintenanceThread(threading.Thread):
         try:
             task = get_task(self._database, task_id)
         except TaskNotFound:
+            _forget_kills(task_id)
             return
         node, _, pid = (task.worker or "").rpartition("/")
-        if task.status is not Status.IN_PROGRESS or node != self._worker or _is_alive(int(pid)):
-            return
-        process = (int(pid), task_id)
-        if process in killed_for_time:
-            terms = terms_of(task, self._settings)
-            settle(self._database, task, ran_too_long(terms.limit_seconds), terms.backoff)
-        else:
-            maintenance.rescue_from(self._database, f"{node}/{pid}", self._settings)
-        killed_for_time.discard(process)
+        if task.status is Status.IN_PROGRESS and node == self._worker and not _is_alive(int(pid)):
+            if (int(pid), task_id) in killed_for_time:
+                terms = terms_of(task, self._settings)
+                settle(self._database, task, ran_too_long(terms.limit_seconds), terms.backoff)
+            else:
+                maintenance.rescue_from(self._database, f"{node}/{pid}", self._settings)
+        _forget_kills(task_id)
 
     def _leave(self) -> None:
         try:
@@ -179,3 +179,8 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _forget_kills(task_id: int) -> None:
+    for process in [each for each in killed_for_time if each[1] == task_id]:
+        killed_for_time.discard(process)

@@ -78,3 +78,7 @@ def everything(connection: Connection, *task_ids: int) -> list[object]:
             {"ids": list(task_ids)},
         )
     ]
+
+
+# Workers that have said nothing for so many seconds know nothing.
+SILENT = 15

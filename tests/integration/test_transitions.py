@@ -14,6 +14,7 @@ from app.domain.task import Task
 from tests.integration.rows import (
     BROKEN,
     OLDER,
+    SILENT,
     TYPES,
     WORKER,
     claimed,
@@ -68,7 +69,7 @@ def message_lost(connection: Connection, task: Task) -> object:
 
 def type_unknown(connection: Connection, task: Task) -> object:
     connection.execute(text("UPDATE tasks SET set_aside_at = now() - interval '1 hour'"))
-    return set_aside.fail_unknown(connection, task.id, OLDER, 60)
+    return set_aside.fail_unknown(connection, task.id, OLDER, 60, SILENT)
 
 
 # What each named function does, called on a task of any status.
@@ -79,7 +80,7 @@ MOVES = {
     transitions.CANCELLED_WAITING: lambda c, t: tasks.cancel_waiting(c, t.id),
     transitions.CANCEL_REQUESTED: lambda c, t: tasks.request_cancel(c, t.id),
     transitions.RETRIED: lambda c, t: tasks.run_again(c, t.id),
-    transitions.SET_ASIDE: lambda c, t: set_aside.set_aside(c, t.id, t.queue, OLDER),
+    transitions.SET_ASIDE: lambda c, t: set_aside.set_aside(c, t.id, t.queue, OLDER, SILENT),
     transitions.TYPE_UNKNOWN: type_unknown,
     transitions.CLAIMED: lambda c, t: attempts.claim(c, t.id, QueueName.MEDIUM, WORKER, 15, TYPES),
     transitions.COMPLETED: lambda c, t: attempts.complete(c, t, {"answer": 42}),
@@ -110,7 +111,7 @@ def one_promoted(connection: Connection, task: Task) -> object:
 # The same of a task alone, where what prepares it above does so with others too.
 NARROW_MOVES = {
     transitions.DISPATCHED: lambda c, t: maintenance.mark_dispatched(c, [message(t)]),
-    transitions.TYPE_UNKNOWN: lambda c, t: set_aside.fail_unknown(c, t.id, OLDER, 60),
+    transitions.TYPE_UNKNOWN: lambda c, t: set_aside.fail_unknown(c, t.id, OLDER, 60, SILENT),
     transitions.PROMOTED: one_promoted,
     transitions.MESSAGE_LOST: message_of_one_lost,
 }

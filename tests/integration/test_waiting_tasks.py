@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from app.db import attempts, history, maintenance, set_aside, tasks
+from app.db import attempts, history, maintenance, set_aside, tasks, workers
 from app.db.engine import Connection
 from app.domain.priority import QueueName
 from app.domain.retry import Backoff
@@ -15,6 +15,7 @@ from tests.integration.rows import (
     BROKEN,
     NEW,
     OLDER,
+    SILENT,
     TYPES,
     WORKER,
     create,
@@ -53,21 +54,21 @@ def test_a_task_of_an_unknown_type_waits_longer_and_longer_and_fails_in_the_end(
             text("UPDATE tasks SET run_at = now(), set_aside_at = now() - :ago"),
             {"ago": timedelta(seconds=seconds)},
         )
-        assert set_aside.fail_unknown(connection, task.id, OLDER, 600) is None
-        aside = set_aside.set_aside(connection, task.id, QueueName.MEDIUM, OLDER)
+        assert set_aside.fail_unknown(connection, task.id, OLDER, 600, SILENT) is None
+        aside = set_aside.set_aside(connection, task.id, QueueName.MEDIUM, OLDER, SILENT)
         assert aside is not None
         assert aside.dispatched_at is None
         return (aside.run_at - now(connection)).total_seconds()
 
-    first = set_aside.set_aside(connection, task.id, QueueName.MEDIUM, OLDER)
+    first = set_aside.set_aside(connection, task.id, QueueName.MEDIUM, OLDER, SILENT)
     assert first is not None
     assert (first.run_at - now(connection)).total_seconds() == 0.5
-    assert [ask_after(seconds) for seconds in (1, 8, 40, 599)] == [0.5, 2, 3, 3]
+    assert [ask_after(seconds) for seconds in (1, 8, 40, 599)] == [0.5, 2, 10, 30]
 
     ask_after(600)
     connection.execute(text("UPDATE tasks SET set_aside_at = now() - interval '601 s'"))
-    assert set_aside.fail_unknown(connection, task.id, TYPES, 600) is None
-    failed = set_aside.fail_unknown(connection, task.id, OLDER, 600)
+    assert set_aside.fail_unknown(connection, task.id, TYPES, 600, SILENT) is None
+    failed = set_aside.fail_unknown(connection, task.id, OLDER, 600, SILENT)
     assert failed is not None
     assert failed.status is Status.FAILED
     assert failed.error_info == (
@@ -77,29 +78,81 @@ def test_a_task_of_an_unknown_type_waits_longer_and_longer_and_fails_in_the_end(
     assert history.attempts_of(connection, task.id, skip=0, limit=10) == []
 
 
+def test_a_task_is_not_given_up_while_a_living_worker_knows_its_type(
+    connection: Connection,
+) -> None:
+    task = create(connection)
+    workers.beat(connection, "older@test", 2, OLDER)
+    workers.beat(connection, "before-types@test", 2)
+    workers.beat(connection, "busy@test", 2, TYPES)
+    connection.execute(text("UPDATE workers SET types = NULL WHERE name LIKE 'before%'"))
+
+    def wait(seconds: float) -> None:
+        connection.execute(
+            text("UPDATE tasks SET run_at = now(), set_aside_at = now() - :ago"),
+            {"ago": timedelta(seconds=seconds)},
+        )
+
+    wait(3600)
+    assert set_aside.fail_unknown(connection, task.id, OLDER, 600, SILENT) is None
+    aside = set_aside.set_aside(connection, task.id, QueueName.MEDIUM, OLDER, SILENT)
+    assert aside is not None
+    assert (aside.run_at - now(connection)).total_seconds() == 3
+
+    wait(3600)
+    connection.execute(
+        text("UPDATE workers SET seen_at = now() - interval '1 min' WHERE name = 'busy@test'")
+    )
+    assert set_aside.fail_unknown(connection, task.id, OLDER, 600, SILENT) is not None
+
+
+def test_the_time_in_which_nobody_offered_a_task_does_not_count(connection: Connection) -> None:
+    task = create(connection)
+    connection.execute(
+        text(
+            "UPDATE tasks SET set_aside_at = now() - interval '1 h',"
+            " run_at = now() - interval '50 min'"
+        )
+    )
+    assert set_aside.fail_unknown(connection, task.id, OLDER, 600, SILENT) is None
+    assert set_aside.set_aside(connection, task.id, QueueName.MEDIUM, OLDER, SILENT)
+    since = connection.execute(text("SELECT set_aside_at FROM tasks")).scalar_one()
+    assert since == now(connection)
+
+
+def test_a_task_that_is_set_aside_gives_up_the_room_of_those_that_were_raised(
+    connection: Connection,
+) -> None:
+    task = create(connection)
+    connection.execute(text("UPDATE tasks SET queue = 'overdue'"))
+    aside = set_aside.set_aside(connection, task.id, QueueName.OVERDUE, OLDER, SILENT)
+    assert aside is not None
+    assert aside.queue is QueueName.MEDIUM
+
+
 def test_a_worker_sets_nothing_aside_that_another_queue_or_a_later_time_is_for(
     connection: Connection,
 ) -> None:
     task = create(connection)
-    assert set_aside.set_aside(connection, task.id, QueueName.LOW, OLDER) is None
-    assert set_aside.set_aside(connection, task.id, QueueName.MEDIUM, TYPES) is None
-    assert set_aside.set_aside(connection, task.id, QueueName.MEDIUM, OLDER)
+    assert set_aside.set_aside(connection, task.id, QueueName.LOW, OLDER, SILENT) is None
+    assert set_aside.set_aside(connection, task.id, QueueName.MEDIUM, TYPES, SILENT) is None
+    assert set_aside.set_aside(connection, task.id, QueueName.MEDIUM, OLDER, SILENT)
     # It waits now, and a double of its message does not make it wait longer.
-    assert set_aside.set_aside(connection, task.id, QueueName.MEDIUM, OLDER) is None
+    assert set_aside.set_aside(connection, task.id, QueueName.MEDIUM, OLDER, SILENT) is None
 
 
 def test_a_task_that_found_its_worker_is_given_all_of_the_time_again(
     connection: Connection,
 ) -> None:
     task = create(connection)
-    assert set_aside.set_aside(connection, task.id, QueueName.MEDIUM, OLDER)
+    assert set_aside.set_aside(connection, task.id, QueueName.MEDIUM, OLDER, SILENT)
     connection.execute(
         text("UPDATE tasks SET run_at = now(), set_aside_at = now() - interval '1 h'")
     )
     running = attempts.claim(connection, task.id, QueueName.MEDIUM, WORKER, 15, TYPES)
     assert running is not None
     assert attempts.schedule_retry(connection, running, BROKEN, 0)
-    assert set_aside.fail_unknown(connection, task.id, OLDER, 60) is None
+    assert set_aside.fail_unknown(connection, task.id, OLDER, 60, SILENT) is None
 
 
 @pytest.mark.parametrize("delay", [0.0, 60.0])

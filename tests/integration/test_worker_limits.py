@@ -37,6 +37,8 @@ def ended(lab: Lab, task_id: int, seconds: float = 30) -> dict:
         ("deaf_c_call", 5),
         # Even its own process cannot end it; the worker does, long before the lease would.
         ("holds_interpreter", 5),
+        # Also of what it raises.
+        ("raises_what_has_no_end", 2.5),
     ],
 )
 def test_the_time_limit_of_a_task_holds_whatever_its_code_does(
@@ -83,8 +85,22 @@ def test_a_result_at_the_limit_is_kept_and_one_above_it_fails_the_task(shared_la
 
     # The work is done: to do it again would help nobody.
     assert (failed["status"], failed["attempt"], failed["result"]) == ("FAILED", 1, None)
-    assert "262145 bytes" in failed["error_info"]
-    assert "262144 are allowed" in failed["error_info"]
+    assert "larger than the 262144 bytes" in failed["error_info"]
+
+
+def test_a_result_that_is_endless_as_text_harms_nobody(shared_lab: Lab) -> None:
+    task_id = add(shared_lab, "returns_endless_text", {})
+    failed = ended(shared_lab, task_id, seconds=10)
+    assert (failed["status"], failed["attempt"]) == ("FAILED", 1)
+    assert "larger than the 262144 bytes" in failed["error_info"]
+
+
+def test_progress_that_is_set_past_its_limits_harms_nobody(shared_lab: Lab) -> None:
+    task_id = add(shared_lab, "sets_odd_progress", {"seconds": 1.0})
+    done = ended(shared_lab, task_id, seconds=10)
+    assert (done["status"], done["attempt"]) == ("COMPLETED", 1)
+    (line,) = past(shared_lab, task_id, "logs")
+    assert line["level"] == "NOT\N{REPLACEMENT CHARACTER}ICE"
 
 
 def test_a_payload_that_does_not_fit_any_more_fails_at_once_without_its_values(

@@ -231,3 +231,16 @@ def test_a_context_brings_its_logger(monkeypatch: pytest.MonkeyPatch) -> None:
     context.logger.info("hello")
 
     assert [(line.attempt, line.message) for line in context.lines.waiting()] == [(2, "hello")]
+
+
+def test_many_long_lines_are_stored_piece_by_piece() -> None:
+    lines = LogLines(1, 1000, 100_000)
+    for number in range(12):
+        lines.add("INFO", f"{number} " + "я" * 99_000)
+    seen = []
+    while piece := lines.waiting():
+        assert sum(len(line.message) for line in piece) <= 500_000
+        assert lines.has_more_than_a_piece() == (len(seen) + len(piece) < 12)
+        seen += [line.number for line in piece]
+        lines.stored(piece)
+    assert seen == list(range(1, 13))

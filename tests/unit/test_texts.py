@@ -5,8 +5,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
+from app.db.engine import Connection
 from app.domain.result import storable_result
+from app.domain.stored_json import stored_size
 from app.domain.text import one_line, shortened, storable
 
 # In bytes, for results of which the size does not matter.
@@ -83,7 +86,25 @@ def test_a_cycle_or_a_very_deep_result_is_refused() -> None:
 
 @pytest.mark.parametrize("value", ["a" * 10, "ы" * 5, {"a": [1, 2, 3]}], ids=repr)
 def test_a_result_may_be_as_large_as_its_limit_and_no_larger(value: object) -> None:
-    size = len(json.dumps(value, ensure_ascii=False).encode())
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
     assert storable_result(value, size) == value
-    with pytest.raises(ValueError, match=f"is {size} bytes of JSON; {size - 1} are allowed"):
+    with pytest.raises(ValueError, match=f"larger than the {size - 1} bytes"):
         storable_result(value, size - 1)
+
+
+def test_a_result_that_holds_itself_many_times_over_is_refused_at_once() -> None:
+    value: list[object] = []
+    for _ in range(60):
+        value = [value, value]
+    with pytest.raises(ValueError, match="larger than"):
+        storable_result(value, LIMIT)
+
+
+@pytest.mark.parametrize("number", [1e308, 1e-308, 5e-324, 1e16, 1.5, 0.1, -2.5e-7, 0.0])
+def test_a_number_counts_with_the_digits_that_postgresql_writes(
+    connection: Connection, number: float
+) -> None:
+    query = text("SELECT octet_length(CAST(:value AS jsonb)::text)")
+    written = connection.execute(query, {"value": json.dumps([number])}).scalar_one()
+    # Python's ".0" is not written, or is the digit 0 after the point.
+    assert abs(stored_size([number]) - written) <= 2
