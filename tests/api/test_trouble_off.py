@@ -7,6 +7,7 @@ import pytest
 
 from tests.api.answers import assert_names, assert_problem, nothing_stored
 from tests.service import Service
+from tests.support import wait_for
 
 TROUBLE = ["broken", "exit", "hang", "memory", "retry", "slow"]
 
@@ -57,4 +58,4 @@ def test_everything_else_works(peaceful: Service, client: httpx.Client) -> None:
     assert client.post(f"/tasks/{waiting['id']}/retry").status_code == 200
     assert peaceful.wait_until(waiting["id"], "COMPLETED", "FAILED")["status"] == "COMPLETED"
     assert client.get(f"/tasks/{waiting['id']}/events").status_code == 200
-    assert client.get("/health").status_code == 200
+    wait_for(lambda: client.get("/health").status_code == 200, 10, "every part is well")
