@@ -4,6 +4,7 @@ import inspect
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
@@ -53,7 +54,15 @@ def validated_from_client(model: type[BaseModel], payload: Payload) -> BaseModel
     except PayloadError:
         raise
     except Exception as error:
-        log.exception("the payload model %s raised", model.__name__)
+        # Not its text, which may repeat a value.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        log.error(
+            "the payload model %s raised %s (%s, line %s)",
+            model.__name__,
+            type(error).__name__,
+            place.filename,
+            place.lineno,
+        )
         raise PayloadError([((), f"could not be checked: {type(error).__name__}")]) from None
 
 
