@@ -122,10 +122,14 @@ class Observer:
         return rows
 
     def pass_time(self, seconds: float) -> bool:
-        """Make everything that waits this much older, unless a row is locked."""
+        """Make everything that waits this much older, unless a row is locked.
+
+        What is set aside has been met and set aside again and again meanwhile, the last time now.
+        """
         return self._unless_locked(
             "WITH free AS (SELECT id FROM tasks FOR UPDATE NOWAIT)"
-            " UPDATE tasks SET run_at = run_at - make_interval(secs => %s),"
+            " UPDATE tasks SET run_at = CASE WHEN set_aside_at IS NULL"
+            " THEN run_at - make_interval(secs => %s) ELSE least(run_at, now()) END,"
             " dispatched_at = dispatched_at - make_interval(secs => %s),"
             " set_aside_at = set_aside_at - make_interval(secs => %s)"
             " WHERE id IN (SELECT id FROM free)",

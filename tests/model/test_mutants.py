@@ -40,7 +40,7 @@ BY_MOVES = [
     (mutants.ON_RECORD_TWICE, "running", 1, "is on record, once"),
     (mutants.ON_RECORD_AS_ANOTHERS, "lapsed", 1, "on record as its own worker's"),
     (mutants.RELEASED_AS_LOST, "running", 1, "is on record, once"),
-    (mutants.LINES_WITHOUT_FENCE, "taken_over", 1, "only the attempt that runs logs lines"),
+    (mutants.LINES_WITHOUT_FENCE, "taken_over", 1, "kept with the attempt that logged it"),
     (mutants.LINES_TWICE, "being_cancelled", 1, "no error of its own"),
     (mutants.STILL_CANCELLED, "cancelled", 1, "no error of its own"),
     (mutants.CRASHES_KEPT, "lapsed_for_the_last_time", 2, "a row is what its timeline says"),
@@ -55,7 +55,7 @@ BY_MOVES = [
 # Found only when two operations meet.
 BY_ORDERS = [
     (mutants.NO_LOCK, "dispatched", "a cancel's answer is true|an accepted cancel is written"),
-    (mutants.CANCEL_FORGOTTEN_BY_RESCUE, "lapsed", "no error of its own"),
+    (mutants.CANCEL_FORGOTTEN_BY_RESCUE, "lapsed", "upkeep meets no error"),
     # A key refuses lines of a task that is gone; a heartbeat and a settlement wait for each other.
     (mutants.LINES_WITHOUT_LOCK, "running", "no error of its own|nothing is in its own way"),
     (mutants.LINES_WITHOUT_ENOUGH_LOCK, "running", "nothing is in its own way"),

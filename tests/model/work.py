@@ -32,7 +32,7 @@ _SETTLES = frozenset({"completed", "failed", "retry_scheduled", "released", "can
 
 def _executor(world: World, database: Database) -> Any:
     """Return what of an executor and a lease's keeper their steps use, without their threads."""
-    return SimpleNamespace(_database=database, _settings=world.settings)
+    return SimpleNamespace(_database=database, _settings=world.settings, _lines=None)
 
 
 def _lines(task: Task, identity: str, count: int) -> LogLines:
@@ -212,7 +212,10 @@ def hand_back(world: World, name: str, task_id: int) -> Operation:
     worker = world.crew[name]
 
     def call(database: Database, broker: Broker) -> None:
-        Executor._hand_back(_executor(world, database), task_id, worker.identity)
+        executor = _executor(world, database)
+        if worker.belief is not None:
+            executor._lines = _lines(worker.belief.task, worker.identity, 2)
+        Executor._hand_back(executor, task_id, worker.identity)
 
     return Operation(
         f"{worker.identity} ends and hands task {task_id} back",
