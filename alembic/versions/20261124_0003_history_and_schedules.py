@@ -33,6 +33,7 @@ def upgrade() -> None:
         f"ALTER TABLE tasks DROP CONSTRAINT IF EXISTS {_POSITIVE},"
         f" ADD CONSTRAINT {_POSITIVE} CHECK (timeout_seconds > 0) NOT VALID"
     )
+    op.alter_column("task_events", "at", server_default=sa.text("clock_timestamp()"))
     op.create_table(
         "task_attempts",
         sa.Column("task_id", sa.BigInteger(), nullable=False),
@@ -78,6 +79,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.alter_column("task_events", "at", server_default=sa.text("now()"))
     op.drop_table("task_logs")
     op.drop_table("task_attempts")
     op.drop_constraint(op.f(_POSITIVE), "tasks", type_="check")

@@ -169,7 +169,9 @@ class TaskEventRow(Base):
     task_id: Mapped[int] = mapped_column(
         BigInteger, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False
     )
-    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    # When the line was written, not when its transaction began: that may have waited for the change
+    # before it, and the times are to be in the order of the lines.
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     event: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(Text)
     attempt: Mapped[int] = mapped_column(Integer)

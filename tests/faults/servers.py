@@ -112,6 +112,14 @@ class RedisPlug(Plug):
                 shutil.rmtree(part)
         self.start()
 
+    def has_listening_worker(self) -> bool:
+        """Return whether a worker is back at work, whether or not it has a slot free.
+
+        The last thing that its consumer does before its loop is to subscribe to Celery's commands.
+        """
+        with self.client() as client:
+            return any(int(each["psub"]) or int(each["sub"]) for each in client.client_list())
+
     def waiting(self) -> int:
         """Return how many messages wait in all queues."""
         with self.client() as client:
