@@ -1,5 +1,6 @@
 """What tests share: waiting for a condition, and free ports."""
 
+import random
 import socket
 import threading
 import time
@@ -23,8 +24,20 @@ def wait_for(probe: Callable[[], T], seconds: float, message: str) -> T:
         _PAUSE.wait(0.05)
 
 
+# Below the ports that systems give to outgoing connections (32768 and up on Linux, 49152 and up
+# elsewhere), so that none of those takes a port before a server binds it.
+_PORTS = range(20_000, 32_000)
+
+
 def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in random.sample(_PORTS, 100):
+        with socket.socket() as probe:
+            # A connection that was closed just now is no hindrance to a server either.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("of 100 ports none is free")

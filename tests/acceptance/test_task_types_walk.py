@@ -100,8 +100,15 @@ class Reader:
         if isinstance(answer, list) and isinstance(shown, dict):
             # One of them is shown.
             answer = next(each for each in answer if each["name"] == shown["name"])
-        assert_same(shown, answer)
+        assert_same(_without_dispatch(shown), _without_dispatch(answer))
         self.compared += 1
+
+
+def _without_dispatch(answer: Any) -> Any:
+    """Return a timeline without its dispatch: a worker that is faster than the record has none."""
+    if not isinstance(answer, list):
+        return answer
+    return [each for each in answer if each.get("event") != "dispatched"]
 
 
 def assert_same(shown: Any, got: Any, place: str = "") -> None:
