@@ -63,6 +63,11 @@ class Settings(BaseSettings):
         description="Longest wait in seconds for the answer to one statement",
     )
 
+    database_prepared_statements: bool = Field(
+        default=True,
+        description="Whether statements are prepared; false behind a pooler in transaction mode",
+    )
+
     # The worker.
     worker_concurrency: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 2),

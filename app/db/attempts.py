@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Interval, Text, bindparam, cast, func, update
+from sqlalchemy import ARRAY, Interval, Text, bindparam, cast, func, update
 from sqlalchemy.dialects.postgresql import JSONB
 
+from app.db.engine import Connection
 from app.db.models import TaskRow
 from app.db.transitions import TASK_COLUMNS, Ending, make_one, statement, task_from
 from app.domain import transitions

@@ -12,17 +12,29 @@ from typing import Any
 import psycopg2
 import psycopg2.errors
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection as Transaction
+from sqlalchemy import Engine, event
 
 from app.db import schema, wait
+from app.db.prepared import Direct
 from app.db.silence import Silence, StillSilentError
 from app.errors import DatabaseUnavailable, StatementRefused
 from app.settings import Settings
 
-__all__ = ["Connection", "Database", "Engine"]
+__all__ = ["Connection", "Database", "Engine", "Transaction"]
+
+# What stores get. Statements that are built anew for each call need a transaction.
+Connection = Transaction | Direct
 
 # A missing table or column means that the migrations have not run.
 _SCHEMA_ERRORS = (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)
+# A prepared statement is not there, as behind a pooler that changes connections between
+# transactions, or has become another since, by a migration. The next connection knows better.
+_STALE_ERRORS = (
+    psycopg2.errors.InvalidSqlStatementName,
+    psycopg2.errors.DuplicatePreparedStatement,
+    psycopg2.errors.FeatureNotSupported,
+)
 
 
 def create_engine(
@@ -90,6 +102,7 @@ class Database:
             application_name,
             timeout_seconds or settings.database_timeout_seconds,
         )
+        self._prepares = settings.database_prepared_statements
         self._silence = Silence()
         event.listen(self._engine, "after_cursor_execute", lambda *_: self._silence.end())
 
@@ -99,33 +112,78 @@ class Database:
         return self._engine
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Transaction]:
         """Yield a connection in a transaction; commit at the end, roll back on any exception.
 
         Raises:
             DatabaseUnavailable: no connection, a broken one, or no answer in time.
             SchemaOutdated: a table or column is missing.
         """
-        try:
-            with self._silence.respected(), self._engine.begin() as connection:
+        with self._translating(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """Yield a connection on which each statement is a transaction of its own.
+
+        Cheaper than `transaction()`, and meant for one statement. With prepared statements
+        switched off it is the same as that.
+
+        Raises:
+            DatabaseUnavailable: no connection, a broken one, or no answer in time.
+            SchemaOutdated: a table or column is missing.
+        """
+        if not self._prepares:
+            with self.transaction() as connection:
                 yield connection
+            return
+        with self._translating():
+            pooled = self._engine.raw_connection()
+            try:
+                driver: Any = pooled.dbapi_connection
+                driver.autocommit = True
+                yield Direct(pooled)
+                driver.autocommit = False
+            except _STALE_ERRORS:
+                pooled.invalidate()
+                raise
+            except BaseException:
+                # Whatever has happened, an answer may still be under way.
+                _leave_usable(pooled)
+                raise
+            finally:
+                pooled.close()
+            self._silence.end()
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            with self._silence.respected():
+                yield
         except StillSilentError as error:
             raise DatabaseUnavailable("PostgreSQL does not answer.") from error
         except sqlalchemy.exc.TimeoutError as error:
             raise DatabaseUnavailable("All database connections are in use.") from error
         except sqlalchemy.exc.DBAPIError as error:
-            self._note_silence(error.orig)
-            if isinstance(error.orig, _SCHEMA_ERRORS):
-                self._check_schema()
-            # A bug's own text shows the row, secrets included (PostgreSQL's DETAIL).
-            raise _translated(error) from None
-        except psycopg2.OperationalError as error:
-            self._note_silence(error)
-            raise DatabaseUnavailable(_one_line(error)) from error
+            raise self._meaning_of(error.orig, is_gone=error.connection_invalidated) from None
+        except psycopg2.Error as error:
+            raise self._meaning_of(error) from None
 
-    def _note_silence(self, error: BaseException | None) -> None:
+    def _meaning_of(self, error: BaseException | None, *, is_gone: bool = False) -> Exception:
+        """Return the service's own error for a driver error.
+
+        Not as its cause: a bug's own text shows the row, secrets included (PostgreSQL's DETAIL).
+        """
         if isinstance(error, wait.NoAnswerError):
             self._silence.note()
+        if isinstance(error, _SCHEMA_ERRORS):
+            self._check_schema()
+        # Too large a value for PostgreSQL is an OperationalError to psycopg2.
+        is_refusal = isinstance(error, psycopg2.errors.ProgramLimitExceeded)
+        is_away = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+        if is_gone or isinstance(error, _STALE_ERRORS) or (is_away and not is_refusal):
+            return DatabaseUnavailable(_one_line(error))
+        return StatementRefused(str(error).partition("\n")[0])
 
     def _check_schema(self) -> None:
         """Tell a schema that is behind from a statement of ours that is wrong.
@@ -141,14 +199,14 @@ class Database:
         self._engine.dispose()
 
 
-def _translated(error: sqlalchemy.exc.DBAPIError) -> Exception:
-    """Return the service's own error for a driver error."""
-    # Too large a value for PostgreSQL is an OperationalError to psycopg2.
-    is_refusal = isinstance(error.orig, psycopg2.errors.ProgramLimitExceeded)
-    is_away = isinstance(error.orig, psycopg2.OperationalError | psycopg2.InterfaceError)
-    if error.connection_invalidated or (is_away and not is_refusal):
-        return DatabaseUnavailable(_one_line(error.orig))
-    return StatementRefused(str(error.orig).partition("\n")[0])
+def _leave_usable(pooled: sqlalchemy.PoolProxiedConnection) -> None:
+    """Give a connection back as it came, or let the pool replace it."""
+    driver: Any = pooled.dbapi_connection
+    try:
+        driver.autocommit = False
+    except psycopg2.Error:
+        # It is broken, or in the middle of a statement that a signal has interrupted.
+        pooled.invalidate()
 
 
 def _one_line(error: BaseException | None) -> str:

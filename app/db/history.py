@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Connection,
     DateTime,
     Integer,
     Text,
@@ -18,6 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from app.db.engine import Connection
 from app.db.models import TaskAttemptRow, TaskEventRow, TaskLogRow, TaskRow
 from app.domain import transitions
 from app.domain.history import Attempt, AttemptOutcome, Event, LogLine
@@ -85,15 +85,15 @@ def attempts_of(connection: Connection, task_id: int, *, skip: int, limit: int) 
     rows = connection.execute(_ATTEMPTS, {"p_id": task_id, "p_skip": skip, "p_limit": limit})
     return [
         Attempt(
-            row.number,
-            row.worker,
-            row.started_at,
-            row.finished_at,
-            None if row.outcome is None else AttemptOutcome(row.outcome),
-            row.error,
-            row.traceback,
+            number,
+            worker,
+            started_at,
+            finished_at,
+            None if outcome is None else AttemptOutcome(outcome),
+            error,
+            traceback,
         )
-        for row in rows
+        for number, worker, started_at, finished_at, outcome, error, traceback in rows
     ]
 
 

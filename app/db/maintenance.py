@@ -12,7 +12,6 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
-    Connection,
     DateTime,
     Select,
     Text,
@@ -26,6 +25,7 @@ from sqlalchemy import (
 )
 
 from app.db.attempts import seconds
+from app.db.engine import Connection
 from app.db.models import TaskRow
 from app.db.transitions import Ending, Moved, batch_statement, make_batch
 from app.domain import transitions
@@ -69,13 +69,11 @@ def undispatched(connection: Connection, limit: int) -> list[TaskMessage]:
     """
     return [
         TaskMessage(
-            task_id=row.id,
-            queue=QueueName(row.queue),
-            type=row.type,
-            title=row.title,
-            dispatched_at=row.now,
+            task_id=task_id, queue=QueueName(queue), type=kind, title=title, dispatched_at=now
         )
-        for row in connection.execute(_UNDISPATCHED, {"p_limit": limit})
+        for task_id, queue, kind, title, now in connection.execute(
+            _UNDISPATCHED, {"p_limit": limit}
+        )
     ]
 
 

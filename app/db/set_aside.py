@@ -6,9 +6,10 @@ Each statement compares the type itself, since a message is only a hint.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Float, Text, bindparam, case, cast, exists, func
+from sqlalchemy import ARRAY, Float, Text, bindparam, case, cast, exists, func
 
 from app.db.attempts import seconds
+from app.db.engine import Connection
 from app.db.models import TaskRow, WorkerRow
 from app.db.transitions import make_one, statement
 from app.domain import transitions

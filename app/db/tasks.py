@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import (
-    Connection,
     DateTime,
     Select,
     bindparam,
@@ -19,6 +18,7 @@ from sqlalchemy import (
 )
 
 from app.db.attempts import rfc3339, seconds
+from app.db.engine import Connection, Transaction
 from app.db.models import TaskEventRow, TaskRow
 from app.db.transitions import TASK_COLUMNS, make_one, statement, task_from
 from app.domain import transitions
@@ -117,7 +117,7 @@ def lock(connection: Connection, task_id: int) -> Task | None:
 _LOCK = _GET.with_for_update()
 
 
-def list_page(connection: Connection, query: Select[Any]) -> list[Task]:
+def list_page(connection: Transaction, query: Select[Any]) -> list[Task]:
     """Return the tasks of a page's query."""
     return [task_from(row) for row in connection.execute(query)]
 

@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import (
     CTE,
     ColumnElement,
-    Connection,
     Row,
     Select,
     Text,
@@ -25,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from app.db.engine import Connection
 from app.db.models import TaskAttemptRow, TaskEventRow, TaskRow
 from app.domain.history import AttemptOutcome
 from app.domain.priority import Priority, QueueName
@@ -151,8 +151,8 @@ def batch_statement(
 def make_batch(connection: Connection, change: Select[Any], /, **parameters: Any) -> list[Moved]:
     """Run a batch's statement and return what it moved."""
     return [
-        Moved(row.id, Status(row.status), row.attempt, row.worker)
-        for row in connection.execute(change, parameters)
+        Moved(task_id, Status(status), attempt, worker)
+        for task_id, status, attempt, worker in connection.execute(change, parameters)
     ]
 
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, extract, func, select, union_all
+from sqlalchemy import extract, func, select, union_all
 
+from app.db.engine import Connection
 from app.db.models import TaskRow
 from app.domain.priority import QUEUES_BY_URGENCY, QueueName
 from app.domain.status import WAITING
@@ -21,7 +22,10 @@ class WaitingTask:
 def oldest_waiting(connection: Connection) -> WaitingTask | None:
     """Return the task that has waited longest since it became due, or None when none waits."""
     row = connection.execute(_OLDEST_WAITING).first()
-    return None if row is None else WaitingTask(row.id, QueueName(row.queue), float(row.seconds))
+    if row is None:
+        return None
+    task_id, queue, seconds = row
+    return WaitingTask(task_id, QueueName(queue), float(seconds))
 
 
 # The index on waiting tasks begins with the queue. One row from each queue's end of it costs a

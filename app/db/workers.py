@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.db.attempts import seconds
+from app.db.engine import Connection
 from app.db.models import TaskRow, WorkerRow
 from app.domain.status import Status
 

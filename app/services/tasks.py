@@ -40,7 +40,7 @@ def create_trouble(
 
 def get_task(database: Database, task_id: int) -> Task:
     """Return a task. Raises TaskNotFound, DatabaseUnavailable."""
-    with database.transaction() as connection:
+    with database.statement() as connection:
         task = store.get(connection, task_id)
     if task is None:
         raise TaskNotFound(task_id)
@@ -138,6 +138,6 @@ def run_again(database: Database, dispatcher: Dispatcher, task_id: int) -> Task:
 
 def delete_task(database: Database, task_id: int) -> None:
     """Delete a task; a running one is stopped. Raises TaskNotFound, DatabaseUnavailable."""
-    with database.transaction() as connection:
+    with database.statement() as connection:
         if not store.delete_task(connection, task_id):
             raise TaskNotFound(task_id)

@@ -105,7 +105,7 @@ class Executor:
 
         def ask(*, again: bool) -> tuple[Task, float] | None:
             claimed_at = time.monotonic()
-            with self._database.transaction() as connection:
+            with self._database.statement() as connection:
                 task = store.claim(connection, task_id, queue, worker, lease, registry.names())
                 if task is None and again:
                     # An earlier try may have been carried out, and only its answer lost.
@@ -122,7 +122,7 @@ class Executor:
         known = registry.names()
 
         def ask(*, again: bool) -> Task | None:
-            with self._database.transaction() as connection:
+            with self._database.statement() as connection:
                 patience, silent = self._settings.unknown_type_seconds, WORKER_SILENCE_SECONDS
                 return unknown.fail_unknown(
                     connection, task_id, known, patience, silent
@@ -214,7 +214,7 @@ class Executor:
 
         def store_piece(*, again: bool) -> None:
             piece = lines.waiting()
-            with self._database.transaction() as connection:
+            with self._database.statement() as connection:
                 history.add_lines(connection, task, piece)
             lines.stored(piece)
 
@@ -249,7 +249,7 @@ class Executor:
     def _hand_back(self, task_id: int, worker: str) -> None:
         """Put the task back in line, if this process has it. There is time for one try."""
         try:
-            with self._database.transaction() as connection:
+            with self._database.statement() as connection:
                 task = tasks.get(connection, task_id)
             if task is None or (task.status, task.worker) != (Status.IN_PROGRESS, worker):
                 return

@@ -145,7 +145,8 @@ class LeaseKeeper:
 
     def _renew_in_database(self, run: Run, progress: float, note: str | None) -> bool | None:
         lines = run.context.lines.waiting()
-        with self._database.transaction() as connection:
+        # The lines of a lease that turns out to be lost are not stored.
+        with self._database.transaction() if lines else self._database.statement() as connection:
             heard = store.renew(connection, run.task, self._settings.lease_seconds, progress, note)
             if lines and heard is not None:
                 history.add_lines(connection, run.task, lines)

@@ -28,6 +28,8 @@ MAX_WAIT = 1200.0
 def model_settings(database_url: str) -> Settings:
     """Return settings under which time passes only when the model says so."""
     return Settings(
+        # The model stops before each statement, where SQLAlchemy says that there is one.
+        database_prepared_statements=False,
         database_url=database_url,
         database_timeout_seconds=60,
         lease_seconds=LEASE,

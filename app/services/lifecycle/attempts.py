@@ -85,7 +85,9 @@ def settle(
     Raises:
         DatabaseUnavailable: nothing is known to be written; calling again is safe.
     """
-    with database.transaction() as connection:
+    # Lines come with the end or not at all. Without any, each of the two statements that may be
+    # needed stands for itself.
+    with database.transaction() if lines else database.statement() as connection:
         if lines:
             history.add_lines(connection, task, lines)
         settled = _settle_as(connection, task, outcome, backoff)
@@ -130,7 +132,7 @@ def what_became_of(database: Database, task: Task) -> Settled:
 
     Raises DatabaseUnavailable.
     """
-    with database.transaction() as connection:
+    with database.statement() as connection:
         ended = history.ending_of(connection, task.id, task.attempt)
     return _ENDINGS.get(ended, Settled.LOST)
 

@@ -31,7 +31,7 @@ def dispatch(database: Database, publisher: Publisher, messages: Sequence[TaskMe
     """
     published = publisher.publish(messages)
     if published == len(messages):
-        with database.transaction() as connection:
+        with database.statement() as connection:
             store.mark_dispatched(connection, messages)
     return published
 

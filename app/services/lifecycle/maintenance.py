@@ -62,7 +62,7 @@ def _batches() -> Iterator[None]:
 def rescue_lapsed(database: Database, settings: Settings) -> None:
     """Bring back the tasks whose worker has not renewed their lease in time."""
     for _ in _batches():
-        with database.transaction() as connection:
+        with database.statement() as connection:
             rescued = store.rescue_lapsed(connection, settings.crash_limit, _BATCH)
         _log_rescued(rescued)
         if len(rescued) < _BATCH:
@@ -94,7 +94,7 @@ def promote_patient(database: Database, settings: Settings) -> None:
     quarter = settings.max_wait_seconds / 4
     for quarters, to in zip((3, 2, 1), QUEUES_BY_URGENCY, strict=False):
         waited = quarters * quarter
-        with database.transaction() as connection:
+        with database.statement() as connection:
             promoted = promotion.promote(connection, to, waited, WORKER_SILENCE_SECONDS)
         if promoted:
             log.info("Raised %d tasks to queue %s after %g s of waiting", len(promoted), to, waited)
@@ -115,7 +115,7 @@ def find_lost_messages(database: Database, publisher: Publisher, settings: Setti
         is_done = False
         oldest = publisher.oldest_message_at(queue)
         for _ in _batches():
-            with database.transaction() as connection:
+            with database.statement() as connection:
                 lost = store.forget_lost_messages(connection, queue, oldest, patience, _BATCH)
             if lost:
                 log.warning("Found %d tasks whose message queue %s has lost", len(lost), queue)
@@ -130,7 +130,7 @@ def find_lost_messages(database: Database, publisher: Publisher, settings: Setti
 def dispatch_due(database: Database, publisher: Publisher) -> None:
     """Publish what is due and in no queue: retries, and what its own API process could not."""
     for _ in _batches():
-        with database.transaction() as connection:
+        with database.statement() as connection:
             messages = store.undispatched(connection, _BATCH)
         if not messages:
             return
