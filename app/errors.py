@@ -11,6 +11,7 @@
         DatabaseUnavailable   PostgreSQL refused, broke off or took too long
         SchemaOutdated        the database lacks the tables or columns that this version needs
         BrokerUnavailable     Redis refused, broke off or took too long
+        Overloaded            more waits to be done than may wait
 
 Errors inside a task's own work are not here: see `app.handlers.errors`.
 """
@@ -96,3 +97,7 @@ class SchemaOutdated(Unavailable):
 
 class BrokerUnavailable(Unavailable):
     """Redis refused the connection, broke it off or took too long."""
+
+
+class Overloaded(Unavailable):
+    """More waits to be done than may wait, so that this was not taken on."""

@@ -37,20 +37,26 @@ class BodyLimit:
             return
         body = bytearray()
         more = True
-        while more:
-            try:
-                message = await asyncio.wait_for(receive(), _SILENCE_SECONDS)
-            except TimeoutError:
-                late = f"The rest of the body did not come within {_SILENCE_SECONDS:g} s."
-                await _closing(problem(request, 408, late))(scope, receive, send)
-                return
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > self._max_bytes:
-                await self._too_large(request)(scope, receive, send)
-                return
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_SILENCE_SECONDS) as silence:
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    if len(body) > self._max_bytes:
+                        break
+                    if more:
+                        silence.reschedule(loop.time() + _SILENCE_SECONDS)
+        except TimeoutError:
+            late = f"The rest of the body did not come within {_SILENCE_SECONDS:g} s."
+            await _closing(problem(request, 408, late))(scope, receive, send)
+            return
+        if len(body) > self._max_bytes:
+            await self._too_large(request)(scope, receive, send)
+            return
 
         read = False
 

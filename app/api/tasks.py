@@ -1,88 +1,31 @@
-"""The routes of tasks. Each reads the request, calls one use case and writes its answer."""
+"""The routes of tasks that are there. What creates them: `app.api.creation`.
+
+Each reads the request, calls one use case and writes its answer.
+"""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
-from app.api.dependencies import LARGEST_ID, Service, TaskId, require_json
+from app.api.body_route import require_json
+from app.api.dependencies import LARGEST_ID, Service, TaskId
 from app.api.listing import comma_separated, next_page_link
 from app.api.rendering import task_json, tasks_json
-from app.api.requests import BrokenTaskCreate, RetryTaskCreate, TaskCreate, TaskUpdate
+from app.api.requests import TaskUpdate
 from app.api.responses import LINK, problems
 from app.api.schemas import TaskOut
 from app.domain.priority import Priority
 from app.domain.status import Status
 from app.domain.task import Task
-from app.handlers import trouble
 from app.services import tasks as service
 from app.services.lifecycle.cancel import cancel_task
 
 router = APIRouter(tags=["tasks"])
 
-_JSON_BODY = [Depends(require_json)]
-_CREATED: dict[str, Any] = {
-    "status_code": 201,
-    "response_model": TaskOut,
-    "dependencies": _JSON_BODY,
-    "responses": {
-        201: {
-            "description": "The task, stored for good",
-            "headers": {"Location": {"schema": {"type": "string"}, "description": "The task"}},
-        },
-        **problems(503, body=True),
-    },
-}
-
 
 def _answer(task: Task, status: int = 200) -> Response:
     return Response(task_json(task), status, media_type="application/json")
-
-
-def _created(task: Task) -> Response:
-    response = _answer(task, 201)
-    response.headers["Location"] = f"/tasks/{task.id}"
-    return response
-
-
-@router.post("/tasks", include_in_schema=False, **_CREATED)
-@router.post("/tasks/", summary="Create a task", **_CREATED)
-def create(body: TaskCreate, resources: Service) -> Response:
-    """Store a task and queue it: at once, or when its time has come."""
-    task = service.create_task(
-        resources.database, resources.dispatcher, resources.settings, body.draft()
-    )
-    return _created(task)
-
-
-_TROUBLE: dict[str, Any] = {
-    **_CREATED,
-    "responses": {**_CREATED["responses"], **problems(403, 503, body=True)},
-}
-
-
-@router.post("/tasks/broken", summary="Create a task that fails", **_TROUBLE)
-def create_broken(body: BrokenTaskCreate, resources: Service) -> Response:
-    """Store a task that fails for certain, for testing with."""
-    draft = body.draft(type=trouble.BROKEN, payload={"force_error": body.force_error})
-    task = service.create_trouble(
-        resources.database, resources.dispatcher, resources.settings, draft
-    )
-    return _created(task)
-
-
-@router.post("/tasks/retry", summary="Create a task that is retried", **_TROUBLE)
-def create_retry(body: RetryTaskCreate, resources: Service) -> Response:
-    """Store a task that fails `retry_count` times, is retried each time, and then completes."""
-    draft = body.draft(
-        type=trouble.RETRY,
-        payload={"retry_count": body.retry_count},
-        max_attempts=body.retry_count + 1,
-    )
-    task = service.create_trouble(
-        resources.database, resources.dispatcher, resources.settings, draft
-    )
-    return _created(task)
 
 
 _LISTED: dict[str, Any] = {
@@ -138,7 +81,7 @@ def read(task_id: TaskId, resources: Service) -> Response:
     "/tasks/{task_id}",
     summary="Change a task",
     response_model=TaskOut,
-    dependencies=_JSON_BODY,
+    dependencies=[Depends(require_json)],
     responses=problems(404, 503, body=True),
 )
 def update(task_id: TaskId, body: TaskUpdate, resources: Service) -> Response:

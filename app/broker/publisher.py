@@ -4,7 +4,6 @@ Promises nothing beyond its return values: a message is a hint, and a hint may b
 Every wait is bounded by the time-outs of the Celery object's configuration.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,17 +13,18 @@ from typing import Any
 import kombu.exceptions
 import redis.exceptions
 from celery import Celery
+from celery.events.event import get_exchange
 
-from app.broker.configuration import RUN_TASK
-from app.domain.priority import QueueName
+from app.broker.messages import MessageWriter, dispatched_at
+from app.domain.priority import QUEUES_BY_URGENCY, QueueName
 from app.domain.task import TaskMessage
 from app.errors import BrokerUnavailable
 
-# The header that carries a message's place in time; maintenance compares it with the rows.
-DISPATCHED_AT = "dispatched_at"
-
 # LimitExceeded, for a pool with no free connection, is a KombuError too.
 _TROUBLE = (kombu.exceptions.KombuError, redis.exceptions.RedisError, OSError)
+
+# Beside the queues in the same Redis database, and lost together with them.
+_MARK = "task-manager:remembers"
 
 log = logging.getLogger(__name__)
 
@@ -34,65 +34,67 @@ class Publisher:
 
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
+        self._writer = MessageWriter(celery)
 
-    def publish(self, messages: Sequence[TaskMessage]) -> int:
-        """Publish the messages in order and return how many were accepted, from the first on.
+    def publish(self, messages: Sequence[TaskMessage]) -> bool:
+        """Publish messages, those of one queue in their order; return whether all were accepted.
 
-        A broker in trouble ends it early, with a line in the log and no exception.
+        A broker in trouble may have accepted some; it makes a line in the log and no exception.
         """
-        published = 0
+        if not messages:
+            return True
         try:
             with self._celery.producer_pool.acquire(block=True, timeout=1) as producer:
-                for message in messages:
-                    self._send(message, producer)
-                    published += 1
+                self._push(producer.channel, messages)
+                self._tell_monitors(producer, messages)
         except _TROUBLE as error:
             log.warning(
-                "Published %d of %d messages; the others wait in the database: %s",
-                published,
+                "Could not publish %d messages; their tasks wait in the database: %s",
                 len(messages),
                 error,
             )
-        return published
+            return False
+        return True
 
-    def _send(self, message: TaskMessage, producer: Any) -> None:
-        self._celery.send_task(
-            # The name in the event "task-sent", for monitors; the header below says what runs.
-            message.type,
-            args=[message.task_id],
-            queue=message.queue.value,
-            # The same id for each attempt: Celery's own retries do that too, and monitors
-            # show one task as one line.
-            task_id=str(message.task_id),
-            # What monitors show: the handler as name, the id and the title as arguments.
-            shadow=message.type,
-            argsrepr=f"({message.task_id}, {message.title!r})",
-            kwargsrepr="{}",
-            ignore_result=True,
-            headers={"task": RUN_TASK, DISPATCHED_AT: message.dispatched_at.isoformat()},
-            producer=producer,
-        )
+    def _push(self, channel: Any, messages: Sequence[TaskMessage]) -> None:
+        """Put messages into their queues, the most urgent queue first, in one round trip."""
+        with channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipeline:
+            for queue in QUEUES_BY_URGENCY:
+                of_queue = [self._writer.message(m) for m in messages if m.queue is queue]
+                if of_queue:
+                    # kombu pushes on the left and pops on the right.
+                    pipeline.lpush(queue.value, *of_queue)
+            pipeline.execute()
+
+    def _tell_monitors(self, producer: Any, messages: Sequence[TaskMessage]) -> None:
+        """Publish the events "task-sent" as one, as a worker does with its events."""
+        if not self._celery.conf.task_send_sent_event:
+            return
+        exchange = get_exchange(producer.connection, name=self._celery.conf.event_exchange)
+        try:
+            producer.publish(
+                [self._writer.sent_event(message) for message in messages],
+                exchange=exchange.name,
+                routing_key="task.multi",
+                declare=[exchange],
+                serializer="json",
+                headers=self._writer.event_headers,
+                delivery_mode=1,
+                retry=False,
+            )
+        except _TROUBLE as error:
+            # The messages are in their queues, which is what counts.
+            log.warning("Monitors were not told of %d messages: %s", len(messages), error)
 
     def oldest_message_at(self, queue: QueueName) -> datetime | None:
         """Return when the oldest message in a queue was dispatched, or None for an empty queue.
-
-        A message that is not ours, or broken, counts as just as old as time itself: what lies
-        behind it cannot be judged before a worker has taken it away.
 
         Raises:
             BrokerUnavailable: Redis does not answer.
         """
         with self._redis() as client:
-            # kombu pushes on the left and pops on the right.
             message = client.lindex(queue.value, -1)
-        if message is None:
-            return None
-        try:
-            dispatched_at = datetime.fromisoformat(json.loads(message)["headers"][DISPATCHED_AT])
-            # One without a zone could not be compared.
-            return dispatched_at if dispatched_at.tzinfo else _BEGINNING
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return _BEGINNING
+        return None if message is None else dispatched_at(message)
 
     def has_forgotten(self) -> bool:
         """Return, once, whether Redis has lost everything since this was last asked by anybody.
@@ -132,8 +134,3 @@ class Publisher:
                 yield connection.default_channel.client
         except _TROUBLE as error:
             raise BrokerUnavailable(f"Redis does not answer: {error}") from error
-
-
-# Beside the queues in the same Redis database, and lost together with them.
-_MARK = "task-manager:remembers"
-_BEGINNING = datetime.fromisoformat("0001-01-01T00:00:00+00:00")

@@ -111,6 +111,11 @@ class Database:
         """The engine itself, for migrations and tests."""
         return self._engine
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the latest wait for an answer was in vain, and nobody has been answered since."""
+        return self._silence.is_silent
+
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Yield a connection in a transaction; commit at the end, roll back on any exception.

@@ -113,14 +113,22 @@ _published = (
     .table_valued("id", "queue", "at", name="published")
     .render_derived()
 )
+# Found by their ids alone. With more conditions here, PostgreSQL may prefer an index of all that
+# waits, as long as it believes from its latest statistics that this is little.
+_named = (
+    select(TaskRow.id, TaskRow.queue, TaskRow.status, TaskRow.dispatched_at, TaskRow.run_at)
+    .where(TaskRow.id == func.any(cast(bindparam("p_ids"), ARRAY(BigInteger))))
+    .with_for_update(skip_locked=True)
+    .cte("named")
+)
 _still_waiting = (
-    select(TaskRow.id, _published.c.at.label("at"))
-    .join(
-        _published,
-        and_(TaskRow.id == _published.c.id, TaskRow.queue == _published.c.queue),
+    select(_named.c.id, _published.c.at.label("at"))
+    .join(_published, and_(_named.c.id == _published.c.id, _named.c.queue == _published.c.queue))
+    .where(
+        _named.c.status.in_(sorted(WAITING)),
+        _named.c.dispatched_at.is_(None),
+        _named.c.run_at <= func.now(),
     )
-    .where(_WAITING, TaskRow.dispatched_at.is_(None), TaskRow.run_at <= func.now())
-    .with_for_update(of=TaskRow, skip_locked=True)
     .cte("still_waiting")
 )
 _MARK_DISPATCHED = batch_statement(

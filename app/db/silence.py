@@ -29,6 +29,11 @@ class Silence:
         self._tried_since: float | None = None
         self._changed = threading.Condition()
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nobody has been answered since a wait was in vain."""
+        return self._is_silent
+
     def note(self) -> None:
         """Remember that a wait for an answer was in vain."""
         self._is_silent = True

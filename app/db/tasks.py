@@ -1,94 +1,25 @@
-"""Tasks as the API's clients see and change them: create, read, list, change, cancel, delete."""
+"""Tasks as the API's clients see and change them: read, list, change, cancel, delete."""
 
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import (
-    DateTime,
     Select,
     bindparam,
-    case,
-    cast,
     delete,
     func,
-    insert,
-    literal,
     select,
     update,
 )
 
-from app.db.attempts import rfc3339, seconds
 from app.db.engine import Connection, Transaction
-from app.db.models import TaskEventRow, TaskRow
+from app.db.models import TaskRow
 from app.db.transitions import TASK_COLUMNS, make_one, statement, task_from
 from app.domain import transitions
 from app.domain.priority import Priority, QueueName, queue_for
 from app.domain.status import Status
-from app.domain.task import NewTask, Task
+from app.domain.task import Task
 
 _THIS = TaskRow.id == bindparam("p_id")
-
-
-def insert_task(connection: Connection, new: NewTask) -> Task:
-    """Store a task with the first line of its timeline.
-
-    It is PENDING if its time is yet to come, by the database's clock, and NEW otherwise.
-    """
-    row = connection.execute(
-        _INSERT,
-        {
-            "title": new.title,
-            "description": new.description,
-            "priority": new.priority.value,
-            "queue": queue_for(new.priority).value,
-            "type": new.type,
-            "payload": new.payload,
-            "max_attempts": new.max_attempts,
-            "backoff": None if new.backoff is None else asdict(new.backoff),
-            "timeout_seconds": new.timeout_seconds,
-            "p_run_at": new.run_at,
-            "p_delay": new.delay_seconds,
-        },
-    ).one()
-    return task_from(row)
-
-
-_due_at = func.greatest(
-    func.coalesce(cast(bindparam("p_run_at"), DateTime(timezone=True)), func.now()),
-    func.now() + seconds("p_delay"),
-)
-_given = (
-    "title",
-    "description",
-    "priority",
-    "queue",
-    "type",
-    "payload",
-    "max_attempts",
-    "backoff",
-    "timeout_seconds",
-)
-_new = (
-    insert(TaskRow)
-    .values(
-        {name: bindparam(name, type_=TaskRow.__table__.c[name].type) for name in _given}
-        | {
-            "run_at": _due_at,
-            "status": case((_due_at > func.now(), Status.PENDING.value), else_=Status.NEW.value),
-        }
-    )
-    .returning(*TASK_COLUMNS)
-    .cte("new")
-)
-_when = case((_new.c.run_at > _new.c.created_at, "to run at " + rfc3339(_new.c.run_at)))
-_INSERT = select(_new).add_cte(
-    insert(TaskEventRow)
-    .from_select(
-        ["task_id", "event", "status", "attempt", "detail"],
-        select(_new.c.id, literal(transitions.CREATED), _new.c.status, _new.c.attempt, _when),
-    )
-    .cte("logged")
-)
 
 
 def get(connection: Connection, task_id: int) -> Task | None:

@@ -72,6 +72,8 @@ class NewTask:
     timeout_seconds: float | None = None
     run_at: datetime | None = None
     delay_seconds: float = 0.0
+    # About how many bytes its texts and its payload have.
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

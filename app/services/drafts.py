@@ -50,8 +50,10 @@ def new_task(draft: Draft, settings: Settings) -> NewTask:
     if task_type is None:
         known = ", ".join(registry.names())
         raise InvalidTask([Fault(("type",), f"There is no such task type. Known are: {known}")])
+    # First, so that nothing below looks at more than that.
+    size = _size(draft.payload)
     faults = [
-        *_payload_faults(task_type, draft.payload, settings),
+        *_payload_faults(task_type, draft.payload, size, settings),
         *_time_faults(draft, settings),
     ]
     if faults:
@@ -67,7 +69,14 @@ def new_task(draft: Draft, settings: Settings) -> NewTask:
         timeout_seconds=draft.timeout_seconds,
         run_at=_in_utc(draft.run_at),
         delay_seconds=draft.delay_seconds or 0.0,
+        size=len(draft.title) + len(draft.description or "") + (size or 0),
     )
+
+
+def is_checked_quickly(draft: Draft) -> bool:
+    """Return whether no code but ours, and pydantic's own, looks at a payload."""
+    task_type = registry.get(draft.type)
+    return task_type is None or task_type.is_checked_quickly
 
 
 def _in_utc(time: datetime | None) -> datetime | None:
@@ -84,13 +93,20 @@ def _backoff(task_type: TaskType, given: dict[str, Any] | None) -> Backoff | Non
     return None if given is None else replace(task_type.backoff, **given)
 
 
-def _payload_faults(
-    task_type: TaskType, payload: dict[str, Any], settings: Settings
-) -> list[Fault]:
+def _size(payload: dict[str, Any]) -> int | None:
+    """Return how many bytes of JSON a payload has, or None where it is nested too deeply."""
+    if not payload:
+        return len("{}")
     try:
-        # First, so that nothing below looks at more than that.
-        size = stored_size(payload)
+        return stored_size(payload)
     except RecursionError:
+        return None
+
+
+def _payload_faults(
+    task_type: TaskType, payload: dict[str, Any], size: int | None, settings: Settings
+) -> list[Fault]:
+    if size is None:
         return [_TOO_DEEP]
     if size > settings.max_payload_bytes:
         allowed = settings.max_payload_bytes

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.db import attempts, tasks
+from app.db import attempts, creation, tasks
 from app.db.engine import Database
 from app.domain.priority import Priority, QueueName
 from app.domain.status import Status
@@ -178,8 +178,8 @@ def test_a_crash_noted_in_the_midst_of_a_cancel_is_not_forgotten(
     worker = "node@test/1"
     with database.transaction() as connection:
         new = NewTask("a task", None, Priority.MEDIUM, "sleep", {}, 1)
-        task_id = tasks.insert_task(connection, new).id
-        neighbour = tasks.insert_task(connection, new).id
+        task_id = creation.insert_task(connection, new).id
+        neighbour = creation.insert_task(connection, new).id
         for claimed, by in ((task_id, worker), (neighbour, "node@test/2")):
             assert attempts.claim(connection, claimed, QueueName.MEDIUM, by, 60, ["sleep"])
     rescue = threading.Thread(target=maintenance.rescue_from, args=(database, worker, settings))

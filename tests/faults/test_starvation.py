@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from app.db import attempts, promotion, tasks, workers
+from app.db import attempts, creation, promotion, workers
 from app.db.engine import Connection, Database
 from app.domain.priority import QUEUES_BY_URGENCY, Priority, QueueName, queue_for
 from app.domain.task import NewTask, Task
@@ -45,7 +45,7 @@ class Simulation:
 
     def arrive(self, priority: Priority) -> int:
         new = NewTask("a task", None, priority, "simulated_work", {}, 1)
-        task = tasks.insert_task(self.connection, new)
+        task = creation.insert_task(self.connection, new)
         self.arrived[task.id] = self.now
         self.lines[task.queue].append(task.id)
         return task.id

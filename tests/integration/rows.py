@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from app.db import attempts, maintenance, tasks
+from app.db import attempts, creation, maintenance, tasks
 from app.db.attempts import Failure
 from app.db.engine import Connection
 from app.domain.priority import Priority, QueueName
@@ -19,7 +19,7 @@ BROKEN = Failure("broken", "Traceback: broken")
 
 
 def create(connection: Connection) -> Task:
-    return tasks.insert_task(connection, NEW)
+    return creation.insert_task(connection, NEW)
 
 
 def claimed(connection: Connection) -> Task:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from app.db import attempts, history, maintenance, tasks
+from app.db import attempts, creation, history, maintenance, tasks
 from app.db.engine import Connection, Database
 from app.domain.history import AttemptOutcome, LogLine
 from app.domain.priority import QueueName
@@ -90,7 +90,7 @@ def test_a_timeline_is_read_in_pages_and_oldest_first(connection: Connection) ->
 
 def test_the_timeline_of_a_scheduled_task_says_for_when(connection: Connection) -> None:
     at_once = create(connection)
-    later = tasks.insert_task(connection, replace(NEW, delay_seconds=3600.0))
+    later = creation.insert_task(connection, replace(NEW, delay_seconds=3600.0))
     (created,) = history.events_of(connection, later.id, skip=0, limit=10)
     assert (created.event, created.status) == ("created", "PENDING")
     milliseconds = later.run_at.microsecond // 1000

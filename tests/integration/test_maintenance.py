@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.broker.celery import create_celery
 from app.broker.publisher import Publisher
-from app.db import attempts, tasks, workers
+from app.db import attempts, creation, tasks, workers
 from app.db.engine import Database
 from app.domain.priority import Priority, QueueName
 from app.domain.status import Status
@@ -36,7 +36,7 @@ def queues(redis_url: str) -> Any:
 
 def add(database: Database, priority: Priority = Priority.MEDIUM) -> Task:
     with database.transaction() as connection:
-        return tasks.insert_task(
+        return creation.insert_task(
             connection, NewTask("a task", None, priority, "simulated_work", {}, 3)
         )
 
@@ -44,7 +44,7 @@ def add(database: Database, priority: Priority = Priority.MEDIUM) -> Task:
 def add_dispatched(database: Database, publisher: Publisher, priority: Priority) -> Task:
     task = add(database, priority)
     message = TaskMessage(task.id, task.queue, task.type, task.title, task.created_at)
-    assert dispatch(database, publisher, [message]) == 1
+    assert dispatch(database, publisher, [message])
     return read(database, task.id)
 
 
@@ -146,7 +146,7 @@ def test_tasks_that_wait_long_in_a_queue_are_not_taken_for_lost(
     # The message keeps its time; only the patience of two seconds has passed.
     long_ago = NewTask("a task", None, Priority.LOW, "simulated_work", {}, 1)
     with database.transaction() as connection:
-        task = tasks.insert_task(connection, long_ago)
+        task = creation.insert_task(connection, long_ago)
     age(database, task, 60)
     aged = read(database, task.id)
     message = TaskMessage(aged.id, aged.queue, aged.type, aged.title, aged.created_at)
@@ -284,7 +284,7 @@ def test_a_batch_leaves_the_texts_of_its_tasks_in_the_database(
         connection.rollback()
 
     assert [set(row) for row in rows] == [{"id", "status", "attempt", "worker"}]
-    assert dispatch(database, publisher, [message]) == 1
+    assert dispatch(database, publisher, [message])
     assert read(database, task.id).status is Status.PENDING
 
 

@@ -14,7 +14,7 @@ import psycopg2
 import psycopg2.extras
 import pytest
 
-from app.db import attempts, history, tasks
+from app.db import attempts, creation, history, tasks
 from app.db.engine import Database
 from app.domain.history import LogLine
 from app.domain.priority import Priority, QueueName
@@ -241,8 +241,8 @@ def test_a_downgrade_keeps_every_task_and_can_be_undone(
     with store.transaction() as connection:
         later = NewTask("later", None, Priority.LOW, "simulated_work", {}, 3, delay_seconds=3600)
         own = NewTask("own", None, Priority.LOW, "simulated_work", {}, 3, Backoff(2), 5.0)
-        tasks.insert_task(connection, later)
-        task = tasks.insert_task(connection, own)
+        creation.insert_task(connection, later)
+        task = creation.insert_task(connection, own)
         running = claim(connection, task.id)
         history.add_lines(connection, running, [LogLine(1, 1, task.created_at, "INFO", "a line")])
         attempts.fail(connection, running, attempts.Failure("broken"))

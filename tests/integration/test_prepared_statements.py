@@ -4,7 +4,7 @@ import psycopg2
 import pytest
 from sqlalchemy import text
 
-from app.db import attempts, prepared, tasks
+from app.db import attempts, creation, prepared, tasks
 from app.db.engine import Database
 from app.domain.priority import Priority, QueueName
 from app.domain.task import NewTask
@@ -31,7 +31,7 @@ def test_a_prepared_statement_says_what_the_plain_one_says(
     one: Database, settings: Settings
 ) -> None:
     with one.statement() as connection:
-        task = tasks.insert_task(connection, NEW)
+        task = creation.insert_task(connection, NEW)
         assert isinstance(connection, prepared.Direct)
         claimed = attempts.claim(connection, task.id, QueueName.LOW, "w/1", 15, ["any", "%s"])
         assert tasks.get(connection, task.id) == claimed
@@ -48,11 +48,11 @@ def test_a_statement_is_its_own_transaction_and_leaves_the_connection_as_it_was(
     one: Database, database: Database
 ) -> None:
     with one.statement() as connection:
-        task = tasks.insert_task(connection, NEW)
+        task = creation.insert_task(connection, NEW)
         with database.transaction() as other:
             assert tasks.get(other, task.id) is not None
     with one.engine.connect() as connection:
-        gone = tasks.insert_task(connection, NEW)
+        gone = creation.insert_task(connection, NEW)
         connection.rollback()
     with one.statement() as connection:
         assert tasks.get(connection, gone.id) is None
@@ -61,15 +61,15 @@ def test_a_statement_is_its_own_transaction_and_leaves_the_connection_as_it_was(
 def test_a_refused_statement_spoils_nothing(one: Database) -> None:
     too_long = NewTask("x" * 300, None, Priority.LOW, "any", {"secret": "s3cret"}, 1)
     with pytest.raises(StatementRefused) as caught, one.statement() as connection:
-        tasks.insert_task(connection, too_long)
+        creation.insert_task(connection, too_long)
     assert "s3cret" not in str(caught.value)
     with one.statement() as connection:
-        assert tasks.insert_task(connection, NEW).id
+        assert creation.insert_task(connection, NEW).id
 
 
 def test_a_statement_that_the_server_has_forgotten_costs_one_try(one: Database) -> None:
     with one.statement() as connection:
-        task = tasks.insert_task(connection, NEW)
+        task = creation.insert_task(connection, NEW)
         tasks.get(connection, task.id)
     with one.transaction() as connection:
         connection.execute(text("DEALLOCATE ALL"))
@@ -89,12 +89,12 @@ def test_a_connection_that_the_server_closed_is_replaced(one: Database) -> None:
     other.cursor().execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
     other.close()
     with one.statement() as connection:
-        assert tasks.insert_task(connection, NEW).id
+        assert creation.insert_task(connection, NEW).id
 
 
 def test_constants_are_part_of_the_plan_and_parameters_are_not(one: Database) -> None:
     with one.statement() as connection:
-        task = tasks.insert_task(connection, NEW)
+        task = creation.insert_task(connection, NEW)
         for _ in range(10):
             attempts.claim(connection, task.id, QueueName.HIGH, "w/1", 15, ["any"])
     with one.transaction() as connection:

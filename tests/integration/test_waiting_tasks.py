@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from app.db import attempts, history, maintenance, set_aside, tasks, workers
+from app.db import attempts, creation, history, maintenance, set_aside, workers
 from app.db.engine import Connection
 from app.domain.priority import QueueName
 from app.domain.retry import Backoff
@@ -161,9 +161,9 @@ def test_a_task_is_pending_at_once_if_its_time_is_to_come(
 ) -> None:
     created_at = now(connection)
     later = timedelta(seconds=delay)
-    by_time = tasks.insert_task(connection, replace(NEW, run_at=created_at + later))
-    by_delay = tasks.insert_task(connection, replace(NEW, delay_seconds=delay))
-    past = tasks.insert_task(connection, replace(NEW, run_at=created_at - timedelta(days=400)))
+    by_time = creation.insert_task(connection, replace(NEW, run_at=created_at + later))
+    by_delay = creation.insert_task(connection, replace(NEW, delay_seconds=delay))
+    past = creation.insert_task(connection, replace(NEW, run_at=created_at - timedelta(days=400)))
 
     for task in (by_time, by_delay):
         assert task.status is (Status.PENDING if delay else Status.NEW)
@@ -175,7 +175,7 @@ def test_a_task_is_pending_at_once_if_its_time_is_to_come(
 
 def test_what_a_task_says_of_its_own_retries_comes_back_as_it_was(connection: Connection) -> None:
     own = Backoff(initial_seconds=0.5, factor=3, max_seconds=60, jitter=False)
-    task = tasks.insert_task(connection, replace(NEW, backoff=own, timeout_seconds=2.5))
+    task = creation.insert_task(connection, replace(NEW, backoff=own, timeout_seconds=2.5))
     assert (task.backoff, task.timeout_seconds) == (own, 2.5)
     assert read(connection, task.id) == task
     assert create(connection).backoff is None

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from app.db import tasks
+from app.db import creation
 from app.domain.priority import Priority
 from app.domain.task import NewTask
 from tests.lab import Lab
@@ -15,7 +15,7 @@ def add(lab: Lab, kind: str, payload: dict, **options) -> int:
     options.setdefault("max_attempts", 1)
     new = NewTask("задача", None, Priority.MEDIUM, kind, payload, **options)
     with lab.database.transaction() as connection:
-        return tasks.insert_task(connection, new).id
+        return creation.insert_task(connection, new).id
 
 
 def past(lab: Lab, task_id: int, what: str) -> list[dict]:

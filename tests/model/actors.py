@@ -180,7 +180,7 @@ class GatedBroker(Broker):
         self._actor = actor
         self._shared = broker
 
-    def publish(self, messages: Sequence[TaskMessage]) -> int:
+    def publish(self, messages: Sequence[TaskMessage]) -> bool:
         """Wait for the order, then publish."""
         self._actor.wait(Point.PUBLISH)
         return self._shared.publish(messages)

@@ -17,12 +17,11 @@ class Broker:
         self.up = True
         self._forgotten = False
 
-    def publish(self, messages: Sequence[TaskMessage]) -> int:
+    def publish(self, messages: Sequence[TaskMessage]) -> bool:
         """Take messages, or none while the broker is down."""
-        if not self.up:
-            return 0
-        self.messages += tuple(messages)
-        return len(messages)
+        if self.up:
+            self.messages += tuple(messages)
+        return self.up
 
     def oldest_message_at(self, queue: QueueName) -> datetime | None:
         """Return the time of the message at a queue's head. Raises BrokerUnavailable."""

@@ -6,7 +6,7 @@ from app.domain.status import Status
 from app.domain.task import Task, TaskMessage
 from app.errors import TaskAlreadyFinal, TaskNotEndedBadly, TaskNotFound
 from app.services import tasks
-from app.services.drafts import Draft
+from app.services.drafts import Draft, new_task
 from app.services.lifecycle.cancel import cancel_task
 from app.services.lifecycle.dispatch import Dispatcher
 from tests.model.broker import Broker
@@ -21,7 +21,7 @@ BAD_ENDS = frozenset({Status.FAILED, Status.CANCELLED})
 def _offered(dispatcher: Dispatcher) -> tuple[TaskMessage, ...]:
     """Return what was offered to a dispatcher whose thread was never started."""
     offers = dispatcher._offers
-    return tuple(message for _ in range(offers.qsize()) if (message := offers.get_nowait()))
+    return tuple(message for _ in range(offers.qsize()) for message in offers.get_nowait() or ())
 
 
 def create(world: World, priority: Priority, max_attempts: int) -> Operation:
@@ -30,7 +30,9 @@ def create(world: World, priority: Priority, max_attempts: int) -> Operation:
     def call(database: Database, broker: Broker) -> tuple[Task, tuple[TaskMessage, ...]]:
         dispatcher = Dispatcher(database, broker)
         draft = Draft("a task", None, priority, max_attempts=max_attempts)
-        task = tasks.create_task(database, dispatcher, world.settings, draft)
+        (task,) = tasks.create_tasks(database, dispatcher, [new_task(draft, world.settings)])
+        if isinstance(task, Exception):
+            raise task
         return task, _offered(dispatcher)
 
     def finish(ended: Ended) -> None:

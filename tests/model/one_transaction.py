@@ -1,7 +1,7 @@
 """A database for explorers that come back: all of its transactions are parts of a single one."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from app.db.engine import Connection, Database
 from app.errors import DatabaseUnavailable
@@ -28,3 +28,7 @@ class OneTransaction(Database):
         if self.loses_answer:
             self.loses_answer = False
             raise DatabaseUnavailable("the model's database does not answer")
+
+    def statement(self) -> AbstractContextManager[Connection]:
+        """Yield the connection, as `transaction()` does."""
+        return self.transaction()

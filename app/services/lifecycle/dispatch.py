@@ -20,8 +20,8 @@ from app.errors import Unavailable
 log = logging.getLogger(__name__)
 
 
-def dispatch(database: Database, publisher: Publisher, messages: Sequence[TaskMessage]) -> int:
-    """Publish messages and record the tasks as PENDING; return how many were published.
+def dispatch(database: Database, publisher: Publisher, messages: Sequence[TaskMessage]) -> bool:
+    """Publish messages and record the tasks as PENDING; return whether they were published.
 
     When the broker fails halfway nothing is recorded, because it may have lost what it had just
     accepted; what it has not lost is then doubled.
@@ -29,11 +29,11 @@ def dispatch(database: Database, publisher: Publisher, messages: Sequence[TaskMe
     Raises:
         DatabaseUnavailable: they were published but not recorded; maintenance will do it again.
     """
-    published = publisher.publish(messages)
-    if published == len(messages):
-        with database.statement() as connection:
-            store.mark_dispatched(connection, messages)
-    return published
+    if not publisher.publish(messages):
+        return False
+    with database.statement() as connection:
+        store.mark_dispatched(connection, messages)
+    return True
 
 
 class Dispatcher:
@@ -45,8 +45,8 @@ class Dispatcher:
     found there by the maintenance loop.
     """
 
-    # Beyond this many waiting offers the maintenance loop does the rest.
-    _MOST_WAITING = 10_000
+    # Beyond this many waiting offers, of one task or more, the maintenance loop does the rest.
+    _MOST_WAITING = 5_000
     _MOST_AT_ONCE = 500
     # After a failure the broker is left alone for this long, in seconds.
     _PAUSE = 0.5
@@ -54,7 +54,7 @@ class Dispatcher:
     def __init__(self, database: Database, publisher: Publisher) -> None:
         self._database = database
         self._publisher = publisher
-        self._offers: queue.Queue[TaskMessage | None] = queue.Queue(self._MOST_WAITING)
+        self._offers: queue.Queue[list[TaskMessage] | None] = queue.Queue(self._MOST_WAITING)
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._stopping = threading.Event()
 
@@ -62,20 +62,23 @@ class Dispatcher:
         """Begin to dispatch."""
         self._thread.start()
 
-    def offer(self, task: Task) -> None:
-        """Hand over a task whose row is committed and waits to be published. Never blocks."""
-        message = TaskMessage(
-            task_id=task.id,
-            queue=task.queue,
-            type=task.type,
-            title=task.title,
-            # The time of the transaction that just stored or moved it, by the database's clock.
-            dispatched_at=task.updated_at,
-        )
+    def offer(self, tasks: Sequence[Task]) -> None:
+        """Hand over tasks whose rows are committed and wait to be published. Never blocks."""
+        messages = [
+            TaskMessage(
+                task_id=task.id,
+                queue=task.queue,
+                type=task.type,
+                title=task.title,
+                # The time of the transaction that just stored or moved it, by the database's clock.
+                dispatched_at=task.updated_at,
+            )
+            for task in tasks
+        ]
         try:
-            self._offers.put_nowait(message)
+            self._offers.put_nowait(messages)
         except queue.Full:
-            log.debug("task %d is left to the maintenance loop", task.id)
+            log.debug("%d tasks are left to the maintenance loop", len(messages))
 
     def stop(self, timeout_seconds: float) -> None:
         """Dispatch what was offered, and end after `timeout_seconds` at the latest."""
@@ -91,15 +94,15 @@ class Dispatcher:
             if batch is None:
                 return
             try:
-                published = dispatch(self._database, self._publisher, batch)
+                is_published = dispatch(self._database, self._publisher, batch)
             except Unavailable as error:
                 log.warning("Could not record %d dispatched tasks: %s", len(batch), error)
-                published = 0
+                is_published = False
             except Exception:
                 # A bug here must not end the thread: later tasks would all be late.
                 log.exception("Could not dispatch %d tasks", len(batch))
-                published = 0
-            if published < len(batch):
+                is_published = False
+            if not is_published:
                 self._drop_offers()
                 self._stopping.wait(self._PAUSE)
 
@@ -115,7 +118,7 @@ class Dispatcher:
                 # The end was asked for; what came before it is still dispatched.
                 self._offers.put(None)
                 return batch or None
-            batch.append(offer)
+            batch += offer
         return batch
 
     def _drop_offers(self) -> None:

@@ -134,6 +134,5 @@ def dispatch_due(database: Database, publisher: Publisher) -> None:
             messages = store.undispatched(connection, _BATCH)
         if not messages:
             return
-        published = dispatch(database, publisher, messages)
-        if published < _BATCH:
+        if not dispatch(database, publisher, messages) or len(messages) < _BATCH:
             return
