@@ -161,14 +161,16 @@ class TaskRow(Base):
 
 
 class TaskEventRow(Base):
-    """One line of a task's timeline, written in the transaction that made the change."""
+    """One line of a task's timeline, written in the transaction that made the change.
+
+    Lines and attempts go with their task by a trigger, `tasks_forget_history`. Whatever writes one
+    has changed the task in the same statement, so that none can be left behind.
+    """
 
     __tablename__ = "task_events"
 
+    task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    task_id: Mapped[int] = mapped_column(
-        BigInteger, ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False
-    )
     # When the line was written, not when its transaction began: that may have waited for the change
     # before it, and the times are to be in the order of the lines.
     at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
@@ -176,8 +178,6 @@ class TaskEventRow(Base):
     status: Mapped[str] = mapped_column(Text)
     attempt: Mapped[int] = mapped_column(Integer)
     detail: Mapped[str | None] = mapped_column(Text)
-
-    __table_args__ = (Index("ix_task_events_task_id_id", "task_id", "id"),)
 
 
 class TaskAttemptRow(Base):
@@ -188,9 +188,7 @@ class TaskAttemptRow(Base):
 
     __tablename__ = "task_attempts"
 
-    task_id: Mapped[int] = mapped_column(
-        BigInteger, ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True
-    )
+    task_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     number: Mapped[int] = mapped_column(Integer, primary_key=True)
     worker: Mapped[str] = mapped_column(Text)
     started_at: Mapped[datetime]

@@ -266,8 +266,13 @@ def test_lines_of_a_task_that_is_being_deleted_are_dropped_without_an_error(
         assert attempts.renew(connection, neighbour, 15, 0.5, None) is False
 
 
-@pytest.mark.parametrize("write", [heartbeat, lines_alone])
-def test_a_deletion_waits_for_lines_that_are_being_stored_and_takes_them_along(
+def ending(connection: Connection, task: Task) -> Task | None:
+    """End an attempt, which leaves a line in the timeline and a record of the attempt."""
+    return attempts.complete(connection, task, "done")
+
+
+@pytest.mark.parametrize("write", [heartbeat, lines_alone, ending])
+def test_a_deletion_waits_for_what_is_being_stored_and_takes_it_along(
     database: Database, write: Callable[[Connection, Task], object]
 ) -> None:
     with database.transaction() as connection:

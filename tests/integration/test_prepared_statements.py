@@ -1,5 +1,7 @@
 """Statements that PostgreSQL plans once for each connection."""
 
+from datetime import UTC, datetime
+
 import psycopg2
 import pytest
 from sqlalchemy import text
@@ -105,3 +107,23 @@ def test_constants_are_part_of_the_plan_and_parameters_are_not(one: Database) ->
     assert "IN ('NEW', 'PENDING')" in claim.statement
     # Past its first five runs PostgreSQL has no reason left to plan it for each value.
     assert claim.generic_plans > 0
+
+
+TEXTS = [None, "NULL", "null", "", " ", "a,b", "{}", '"', "\\", "\\\"'%s", "ü\n\t", "plain7", "'"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("text", TEXTS),
+        ("text", []),
+        ("bigint", [2**62, -1, None]),
+        ("float8", [0.1, 1e300, None, -0.0]),
+        ("timestamptz", [datetime(2026, 11, 26, 1, 2, 3, 4, tzinfo=UTC), None]),
+    ],
+)
+def test_an_array_arrives_as_it_was_sent(one: Database, kind: str, values: list) -> None:
+    literal = prepared.array_literal(values)
+    with one.transaction() as connection:
+        found = connection.execute(text(f"SELECT CAST(:given AS {kind}[])"), {"given": literal})
+        assert found.scalar() == values

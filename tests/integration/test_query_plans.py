@@ -128,8 +128,8 @@ ATTEMPTS = [
 _PAGE = {"p_skip": 50, "p_limit": 101}
 PASTS = [
     (history._ATTEMPTS, _PAGE, "pk_task_attempts"),
-    (history._EVENTS, _PAGE, "ix_task_events_task_id_id"),
-    (history._ENDING, {"p_attempt": 7}, "ix_task_events_task_id_id"),
+    (history._EVENTS, _PAGE, "pk_task_events"),
+    (history._ENDING, {"p_attempt": 7}, "pk_task_events"),
     (history._LINES, {"p_of_attempt": None, **_PAGE}, "pk_task_logs"),
     (history._LINES, {"p_of_attempt": 3, **_PAGE}, "pk_task_logs"),
 ]
