@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 from base64 import b64encode
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +23,8 @@ from app.domain.task import TaskMessage
 
 # The header that carries a message's place in time; maintenance compares it with the rows.
 DISPATCHED_AT = "dispatched_at"
+# Where several events of tasks go together.
+EVENTS_ROUTE = "task.multi"
 BEGINNING = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 
 _EMBEDDED = '{}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
@@ -33,50 +36,68 @@ class MessageWriter:
     def __init__(self, celery: Any) -> None:
         self._origin: str = anon_nodename()
         self._clock: Any = celery.clock
-        self.event_headers = {"hostname": self._origin}
-        # Where answers would go; nobody asks for any.
-        self._reply_to: str = celery.thread_oid
+        # What is the same in every message. Answers would go to `reply_to`; nobody asks for any.
+        self._headers = json.dumps(
+            {
+                "lang": "py",
+                "task": RUN_TASK,
+                "eta": None,
+                "expires": None,
+                "group": None,
+                "group_index": None,
+                "retries": 0,
+                "timelimit": [None, None],
+                "parent_id": None,
+                "kwargsrepr": "{}",
+                "origin": self._origin,
+                "ignore_result": True,
+                "replaced_task_nesting": 0,
+                "stamped_headers": None,
+                "stamps": {},
+            }
+        )[1:-1]
+        self._properties = json.dumps(
+            {
+                "reply_to": celery.thread_oid,
+                "kwargsrepr": "{}",
+                "delivery_mode": 2,
+                "priority": 0,
+                "body_encoding": "base64",
+            }
+        )[1:-1]
 
     def message(self, task: TaskMessage) -> str:
         """Return the message as it lies in a queue."""
-        task_id = str(task.task_id)
-        arguments = _arguments_shown(task)
+        # The same id for each attempt: Celery's own retries do that too, and monitors show one task
+        # as one line.
+        task_id = task.task_id
+        arguments = json.dumps(_arguments_shown(task))
+        body = b64encode(f"[[{task_id}], {_EMBEDDED}]".encode()).decode()
+        return (
+            f'{{"body": "{body}", "content-encoding": "utf-8", "content-type": "application/json",'
+            f' "headers": {{"id": "{task_id}", "root_id": "{task_id}", "argsrepr": {arguments},'
+            f' "shadow": {json.dumps(task.type)},'
+            f' "{DISPATCHED_AT}": "{task.dispatched_at.isoformat()}", {self._headers}}},'
+            f' "properties": {{"correlation_id": "{task_id}", "argsrepr": {arguments},'
+            f' "delivery_info": {{"exchange": "", "routing_key": "{task.queue.value}"}},'
+            f' "delivery_tag": "{uuid.uuid4()}", {self._properties}}}}}'
+        )
+
+    def sent_events(self, tasks: Sequence[TaskMessage], exchange: str) -> str:
+        """Return the message of several events "task-sent" to an exchange.
+
+        See Celery's documentation, "Event Reference"; a worker sends its own events so, too.
+        """
+        events = json.dumps([self._sent_event(task) for task in tasks])
         return json.dumps(
             {
-                "body": b64encode(f"[[{task_id}], {_EMBEDDED}]".encode()).decode(),
+                "body": b64encode(events.encode()).decode(),
                 "content-encoding": "utf-8",
                 "content-type": "application/json",
-                "headers": {
-                    "lang": "py",
-                    "task": RUN_TASK,
-                    # The same id for each attempt: Celery's own retries do that too, and monitors
-                    # show one task as one line.
-                    "id": task_id,
-                    "shadow": task.type,
-                    "eta": None,
-                    "expires": None,
-                    "group": None,
-                    "group_index": None,
-                    "retries": 0,
-                    "timelimit": [None, None],
-                    "root_id": task_id,
-                    "parent_id": None,
-                    "argsrepr": arguments,
-                    "kwargsrepr": "{}",
-                    "origin": self._origin,
-                    "ignore_result": True,
-                    "replaced_task_nesting": 0,
-                    "stamped_headers": None,
-                    "stamps": {},
-                    DISPATCHED_AT: task.dispatched_at.isoformat(),
-                },
+                "headers": {"hostname": self._origin},
                 "properties": {
-                    "correlation_id": task_id,
-                    "reply_to": self._reply_to,
-                    "argsrepr": arguments,
-                    "kwargsrepr": "{}",
-                    "delivery_mode": 2,
-                    "delivery_info": {"exchange": "", "routing_key": task.queue.value},
+                    "delivery_mode": 1,
+                    "delivery_info": {"exchange": exchange, "routing_key": EVENTS_ROUTE},
                     "priority": 0,
                     "body_encoding": "base64",
                     "delivery_tag": str(uuid.uuid4()),
@@ -84,8 +105,7 @@ class MessageWriter:
             }
         )
 
-    def sent_event(self, task: TaskMessage) -> dict[str, Any]:
-        """Return the event "task-sent" (Celery's documentation, "Event Reference")."""
+    def _sent_event(self, task: TaskMessage) -> dict[str, Any]:
         task_id = str(task.task_id)
         return {
             "type": "task-sent",

@@ -13,9 +13,8 @@ from typing import Any
 import kombu.exceptions
 import redis.exceptions
 from celery import Celery
-from celery.events.event import get_exchange
 
-from app.broker.messages import MessageWriter, dispatched_at
+from app.broker.messages import EVENTS_ROUTE, MessageWriter, dispatched_at
 from app.domain.priority import QUEUES_BY_URGENCY, QueueName
 from app.domain.task import TaskMessage
 from app.errors import BrokerUnavailable
@@ -45,8 +44,7 @@ class Publisher:
             return True
         try:
             with self._celery.producer_pool.acquire(block=True, timeout=1) as producer:
-                self._push(producer.channel, messages)
-                self._tell_monitors(producer, messages)
+                self._push(producer, messages)
         except _TROUBLE as error:
             log.warning(
                 "Could not publish %d messages; their tasks wait in the database: %s",
@@ -56,35 +54,25 @@ class Publisher:
             return False
         return True
 
-    def _push(self, channel: Any, messages: Sequence[TaskMessage]) -> None:
-        """Put messages into their queues, the most urgent queue first, in one round trip."""
+    def _push(self, producer: Any, messages: Sequence[TaskMessage]) -> None:
+        """Put messages into their queues, the most urgent queue first, in one round trip.
+
+        Monitors are told in the same one.
+        """
+        channel = producer.channel
         with channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipeline:
             for queue in QUEUES_BY_URGENCY:
                 of_queue = [self._writer.message(m) for m in messages if m.queue is queue]
                 if of_queue:
                     # kombu pushes on the left and pops on the right.
                     pipeline.lpush(queue.value, *of_queue)
+            if self._celery.conf.task_send_sent_event:
+                exchange = self._celery.conf.event_exchange
+                pipeline.publish(
+                    channel._get_publish_topic(exchange, EVENTS_ROUTE),
+                    self._writer.sent_events(messages, exchange),
+                )
             pipeline.execute()
-
-    def _tell_monitors(self, producer: Any, messages: Sequence[TaskMessage]) -> None:
-        """Publish the events "task-sent" as one, as a worker does with its events."""
-        if not self._celery.conf.task_send_sent_event:
-            return
-        exchange = get_exchange(producer.connection, name=self._celery.conf.event_exchange)
-        try:
-            producer.publish(
-                [self._writer.sent_event(message) for message in messages],
-                exchange=exchange.name,
-                routing_key="task.multi",
-                declare=[exchange],
-                serializer="json",
-                headers=self._writer.event_headers,
-                delivery_mode=1,
-                retry=False,
-            )
-        except _TROUBLE as error:
-            # The messages are in their queues, which is what counts.
-            log.warning("Monitors were not told of %d messages: %s", len(messages), error)
 
     def oldest_message_at(self, queue: QueueName) -> datetime | None:
         """Return when the oldest message in a queue was dispatched, or None for an empty queue.

@@ -21,7 +21,7 @@ BAD_ENDS = frozenset({Status.FAILED, Status.CANCELLED})
 def _offered(dispatcher: Dispatcher) -> tuple[TaskMessage, ...]:
     """Return what was offered to a dispatcher whose thread was never started."""
     offers = dispatcher._offers
-    return tuple(message for _ in range(offers.qsize()) for message in offers.get_nowait() or ())
+    return tuple(message for _ in range(offers.qsize()) for message in offers.get_nowait().messages)
 
 
 def create(world: World, priority: Priority, max_attempts: int) -> Operation:
