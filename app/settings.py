@@ -43,6 +43,12 @@ class Settings(BaseSettings):
         le=200,
         description="Requests that one API process works on at a time, each with a connection",
     )
+    max_waiting_reads: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Reads that one API process keeps waiting; beyond it answers 503",
+    )
     max_waiting_writes: int = Field(
         default=1000,
         ge=1,

@@ -1,6 +1,5 @@
 """Puts the ASGI application together: what it opens, its middleware, its routes."""
 
-import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,26 +8,31 @@ import anyio.to_thread
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app import __version__, logs
-from app.api import creation, history, problems, service, task_types, tasks
+from app import __version__, garbage, logs
+from app.api import creation, history, problems, reading, service, task_types, tasks
 from app.api.dependencies import Resources
 from app.api.head import HeadAsGet
 from app.api.limits import BodyLimit
 from app.api.measuring import Measuring
 from app.api.openapi import describe
 from app.broker.celery import create_celery
+from app.broker.loop_publisher import LoopPublisher
 from app.broker.publisher import Publisher
 from app.db import schema
 from app.db.engine import Database
 from app.errors import Unavailable
 from app.handlers import registry
 from app.services.health import Health
+from app.services.lanes import Lanes
 from app.services.lifecycle.dispatch import Dispatcher
+from app.services.reading import open_reader
 from app.services.tasks import open_writer
 from app.settings import Settings, get_settings
 
 # Seconds that tasks created last have to be published before the process ends.
 _DRAIN_SECONDS = 2.0
+# Pages of the list that are read at a time, each on a connection of its own.
+_PAGE_LANES = 4
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +56,8 @@ def create_application() -> FastAPI:
     app.add_middleware(HeadAsGet)
     # Not with `include_router`, which searches each router anew at every request; the routes that
     # are asked for most come first.
-    for module in (creation, tasks, history, service, task_types):
-        app.router.routes.extend(module.router.routes)
+    modules = (creation, reading, tasks, history, service, task_types)
+    app.router.routes[:0] = [route for module in modules for route in module.router.routes]
     describe(app)
     return app
 
@@ -68,26 +72,32 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await anyio.to_thread.run_sync(_say_schema, resources.database)
     resources.dispatcher.start()
     resources.writer.start()
-    # What is there now stays. To look through all of it for garbage, again and again, would stop
-    # every request for a tenth of a second (Python's documentation, "gc.freeze").
-    gc.collect()
-    gc.freeze()
+    resources.reader.start()
+    garbage.spare_what_is_there()
     try:
         yield
     finally:
         # What was asked for is stored first, and then published.
-        await anyio.to_thread.run_sync(resources.writer.close, _DRAIN_SECONDS)
-        await anyio.to_thread.run_sync(resources.dispatcher.stop, _DRAIN_SECONDS)
+        await resources.writer.close(_DRAIN_SECONDS)
+        await resources.reader.close(_DRAIN_SECONDS)
+        await resources.dispatcher.stop(_DRAIN_SECONDS)
+        await resources.loop_publisher.close()
+        resources.loop_database.close()
         resources.health.close()
         resources.database.close()
 
 
 def _open(settings: Settings) -> Resources:
-    publisher = Publisher(create_celery(settings, publisher_only=True))
-    # Two connections beyond the threads are the dispatcher's and the writer's.
+    celery = create_celery(settings, publisher_only=True)
+    publisher = Publisher(celery)
     database = Database(
-        settings, pool_size=settings.api_threads + 2, application_name="task-manager api"
+        settings, pool_size=settings.api_threads, application_name="task-manager api"
     )
+    # For the writer, the dispatcher, the reader, and pages.
+    loop_database = Database(
+        settings, pool_size=3 + _PAGE_LANES, application_name="task-manager api", in_event_loop=True
+    )
+    loop_publisher = LoopPublisher(celery, settings)
     health = Health(
         Database(
             settings,
@@ -98,9 +108,23 @@ def _open(settings: Settings) -> Resources:
         publisher,
         settings.health_timeout_seconds,
     )
-    dispatcher = Dispatcher(database, publisher)
-    writer = open_writer(database, dispatcher, settings)
-    return Resources(database, publisher, dispatcher, writer, health, settings)
+    dispatcher = Dispatcher(loop_database, loop_publisher)
+    return Resources(
+        database,
+        loop_database,
+        publisher,
+        loop_publisher,
+        dispatcher,
+        open_writer(loop_database, dispatcher, settings),
+        open_reader(loop_database, settings),
+        Lanes(
+            _PAGE_LANES,
+            most_waiting=settings.max_waiting_reads,
+            patience_seconds=settings.database_timeout_seconds,
+        ),
+        health,
+        settings,
+    )
 
 
 def _say_schema(database: Database) -> None:

@@ -5,10 +5,13 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from app.broker.loop_publisher import LoopPublisher
 from app.broker.publisher import Publisher
 from app.db.engine import Database
 from app.services.health import Health
+from app.services.lanes import Lanes
 from app.services.lifecycle.dispatch import Dispatcher
+from app.services.reading import Reader
 from app.services.tasks import Writer
 from app.settings import Settings
 
@@ -20,10 +23,15 @@ LARGEST_ID = 2**63 - 1
 class Resources:
     """What one API process holds open for its lifetime."""
 
+    # For what runs in threads, and for what runs in the event loop.
     database: Database
+    loop_database: Database
     publisher: Publisher
+    loop_publisher: LoopPublisher
     dispatcher: Dispatcher
     writer: Writer
+    reader: Reader
+    page_lanes: Lanes
     health: Health
     settings: Settings
 

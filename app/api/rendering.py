@@ -1,33 +1,42 @@
 """Writes tasks and their past as the JSON of the wire contract: what is not to be seen left out."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 
-from app.api.schemas import AttemptOut, EventOut, LogLineOut, TaskOut
+from app.api.schemas import AttemptOut, EventOut, LogLineOut
+from app.db.reading import TaskTexts
 from app.domain.history import Attempt, Event, LogLine
+from app.domain.retry import Backoff
 from app.domain.task import Task
 from app.handlers import registry
-from app.services.terms import terms_of
+from app.services.terms import terms_of, type_terms
 from app.settings import get_settings
 
-_TASKS = TypeAdapter(list[TaskOut])
 _ATTEMPTS = TypeAdapter(list[AttemptOut])
 _EVENTS = TypeAdapter(list[EventOut])
 _LINES = TypeAdapter(list[LogLineOut])
-_AS_STORED = tuple(field.name for field in fields(Task) if field.name in TaskOut.model_fields)
 
 
 def task_json(task: Task) -> bytes:
-    """Return a task."""
-    return _out(task).model_dump_json().encode()
+    """Return a task that has just been stored or changed."""
+    return to_json(_out(task))
 
 
-def tasks_json(tasks: Sequence[Task]) -> bytes:
+def task_text_json(task: TaskTexts) -> bytes:
+    """Return a task as it was read."""
+    return _joined(task).encode()
+
+
+def task_texts_json(tasks: Sequence[TaskTexts]) -> bytes:
     """Return tasks as an array."""
-    return _TASKS.dump_json([_out(task) for task in tasks])
+    return f"[{','.join([_joined(task) for task in tasks])}]".encode()
 
 
 def attempts_json(attempts: Sequence[Attempt]) -> bytes:
@@ -45,10 +54,70 @@ def lines_json(lines: Sequence[LogLine]) -> bytes:
     return _LINES.dump_json(_LINES.validate_python(lines, from_attributes=True))
 
 
-def _out(task: Task) -> TaskOut:
+def _out(task: Task) -> dict[str, Any]:
+    """Return a task as `TaskOut` describes it; to make a model takes longer than to write it."""
     terms = terms_of(task, get_settings())
-    values: dict[str, Any] = {name: getattr(task, name) for name in _AS_STORED}
-    values["payload"] = registry.shown(task.type, task.payload)
-    values["backoff"] = terms.backoff
-    values["timeout_seconds"] = terms.limit_seconds
-    return TaskOut.model_validate(values, from_attributes=True)
+    return {
+        "id": task.id,
+        "title": task.title,
+        "description": task.description,
+        "priority": task.priority,
+        "status": task.status,
+        "created_at": _time(task.created_at),
+        "started_at": _time(task.started_at),
+        "completed_at": _time(task.completed_at),
+        "result": task.result,
+        "error_info": task.error_info,
+        "type": task.type,
+        "payload": registry.shown(task.type, task.payload),
+        "queue": task.queue,
+        "attempt": task.attempt,
+        "max_attempts": task.max_attempts,
+        "backoff": {
+            "initial_seconds": float(terms.backoff.initial_seconds),
+            "factor": float(terms.backoff.factor),
+            "max_seconds": float(terms.backoff.max_seconds),
+            "jitter": terms.backoff.jitter,
+        },
+        "timeout_seconds": terms.limit_seconds,
+        "run_at": _time(task.run_at),
+        "updated_at": _time(task.updated_at),
+        "cancel_requested_at": _time(task.cancel_requested_at),
+        "worker": task.worker,
+        "progress": task.progress,
+        "progress_note": task.progress_note,
+    }
+
+
+def _time(time: datetime | None) -> str | None:
+    """Return a time as it is read (`app.db.reading`): RFC 3339, in UTC, no zeros at the end."""
+    if time is None:
+        return None
+    text = time.isoformat()[: -len("+00:00")]
+    return (text.rstrip("0") if time.microsecond else text) + "Z"
+
+
+def _joined(task: TaskTexts) -> str:
+    """Return the JSON of a task, with what its type has to say."""
+    backoff, limit, conceals = _of_type(task.type)
+    payload = task.payload
+    if conceals:
+        payload = to_json(registry.shown(task.type, json.loads(payload))).decode()
+    if task.timeout_seconds is not None:
+        limit = min(task.timeout_seconds, get_settings().time_limit_seconds)
+    return (
+        f"{task.head}{payload}{task.middle}{task.backoff or backoff}"
+        f',"timeout_seconds":{limit}{task.tail}'
+    )
+
+
+@lru_cache(maxsize=1000)
+def _of_type(name: str) -> tuple[str, float, bool]:
+    """Return what a type says of its tasks: back-off, longest attempt, and whether it conceals."""
+    known = registry.get(name)
+    terms = type_terms(known, get_settings())
+    return _backoff_json(terms.backoff), terms.limit_seconds, known is None or known.conceals
+
+
+def _backoff_json(backoff: Backoff) -> str:
+    return to_json(asdict(backoff)).decode()

@@ -23,6 +23,15 @@ LINK: dict[str, Any] = {
         "description": 'The next page, as <URL>; rel="next"; absent on the last page',
     }
 }
+CONDITIONAL: dict[str, Any] = {
+    "ETag": {
+        "schema": {"type": "string"},
+        "description": "Send it back in If-None-Match, and get 304 while nothing has changed",
+    }
+}
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "Nothing has changed since the ETag sent in If-None-Match"}
+}
 _BODY = (400, 408, 413, 415, 422)
 
 

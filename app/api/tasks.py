@@ -1,21 +1,17 @@
-"""The routes of tasks that are there. What creates them: `app.api.creation`.
+"""The routes that change tasks. What creates them: `app.api.creation`; reads: `app.api.reading`.
 
 Each reads the request, calls one use case and writes its answer.
 """
 
-from typing import Annotated, Any
-
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
 from app.api.body_route import require_json
-from app.api.dependencies import LARGEST_ID, Service, TaskId
-from app.api.listing import comma_separated, next_page_link
-from app.api.rendering import task_json, tasks_json
+from app.api.dependencies import Service, TaskId
+from app.api.rendering import task_json
 from app.api.requests import TaskUpdate
-from app.api.responses import LINK, problems
+from app.api.responses import problems
 from app.api.schemas import TaskOut
-from app.domain.priority import Priority
 from app.domain.status import Status
 from app.domain.task import Task
 from app.services import tasks as service
@@ -26,55 +22,6 @@ router = APIRouter(tags=["tasks"])
 
 def _answer(task: Task, status: int = 200) -> Response:
     return Response(task_json(task), status, media_type="application/json")
-
-
-_LISTED: dict[str, Any] = {
-    "response_model": list[TaskOut],
-    "responses": {
-        200: {
-            "description": "Tasks, newest first",
-            "headers": LINK,
-        },
-        **problems(422, 503),
-    },
-}
-
-
-@router.get("/tasks", include_in_schema=False, **_LISTED)
-@router.get("/tasks/", summary="List tasks", **_LISTED)
-def list_tasks(
-    request: Request,
-    resources: Service,
-    status: Annotated[
-        list[Status], comma_separated(), Query(description="Only these; several may be given")
-    ] = [],  # noqa: B006 - FastAPI copies the default
-    priority: Annotated[
-        list[Priority], comma_separated(), Query(description="Only these; several may be given")
-    ] = [],  # noqa: B006 - FastAPI copies the default
-    limit: Annotated[int, Query(ge=1, le=1000, description="The most to return")] = 100,
-    skip: Annotated[int, Query(ge=0, le=LARGEST_ID, description="How many to leave out")] = 0,
-    before: Annotated[
-        int | None, Query(ge=1, le=LARGEST_ID, description="Only ids below; as in the Link header")
-    ] = None,
-) -> Response:
-    """Return tasks, newest first. The Link header leads through all of them, page by page."""
-    wanted = service.Filter(status, priority, before)
-    page = service.list_tasks(resources.database, wanted, skip=skip, limit=limit)
-    response = Response(tasks_json(page.tasks), media_type="application/json")
-    if page.next_before is not None:
-        response.headers["Link"] = next_page_link(request, before=page.next_before)
-    return response
-
-
-@router.get(
-    "/tasks/{task_id}",
-    summary="Read a task",
-    response_model=TaskOut,
-    responses=problems(404, 422, 503),
-)
-def read(task_id: TaskId, resources: Service) -> Response:
-    """Return a task with its status, times, result and error."""
-    return _answer(service.get_task(resources.database, task_id))
 
 
 @router.put(

@@ -19,12 +19,13 @@ from celery.utils.nodenames import anon_nodename
 from celery.utils.time import utcoffset
 
 from app.broker.configuration import RUN_TASK
+from app.domain.priority import QUEUES_BY_URGENCY
 from app.domain.task import TaskMessage
 
 # The header that carries a message's place in time; maintenance compares it with the rows.
 DISPATCHED_AT = "dispatched_at"
 # Where several events of tasks go together.
-EVENTS_ROUTE = "task.multi"
+_EVENTS_ROUTE = "task.multi"
 BEGINNING = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 
 _EMBEDDED = '{}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}'
@@ -36,6 +37,11 @@ class MessageWriter:
     def __init__(self, celery: Any) -> None:
         self._origin: str = anon_nodename()
         self._clock: Any = celery.clock
+        self._exchange: str = celery.conf.event_exchange
+        self._tells_monitors: bool = celery.conf.task_send_sent_event
+        # As kombu names it for its Redis transport. A Redis without a number is the first.
+        number = celery.connection_for_write().virtual_host.strip("/") or "0"
+        self._events_channel = f"/{number}.{self._exchange}/{_EVENTS_ROUTE}"
         # What is the same in every message. Answers would go to `reply_to`; nobody asks for any.
         self._headers = json.dumps(
             {
@@ -66,7 +72,20 @@ class MessageWriter:
             }
         )[1:-1]
 
-    def message(self, task: TaskMessage) -> str:
+    def fill(self, pipeline: Any, tasks: Sequence[TaskMessage]) -> None:
+        """Add what publishes these tasks to a pipeline of Redis commands.
+
+        The most urgent queue comes first. Monitors are told in the same round trip.
+        """
+        for queue in QUEUES_BY_URGENCY:
+            of_queue = [self._message(task) for task in tasks if task.queue is queue]
+            if of_queue:
+                # kombu pushes on the left and pops on the right.
+                pipeline.lpush(queue.value, *of_queue)
+        if self._tells_monitors:
+            pipeline.publish(self._events_channel, self._sent_events(tasks))
+
+    def _message(self, task: TaskMessage) -> str:
         """Return the message as it lies in a queue."""
         # The same id for each attempt: Celery's own retries do that too, and monitors show one task
         # as one line.
@@ -83,8 +102,8 @@ class MessageWriter:
             f' "delivery_tag": "{uuid.uuid4()}", {self._properties}}}}}'
         )
 
-    def sent_events(self, tasks: Sequence[TaskMessage], exchange: str) -> str:
-        """Return the message of several events "task-sent" to an exchange.
+    def _sent_events(self, tasks: Sequence[TaskMessage]) -> str:
+        """Return the message of several events "task-sent".
 
         See Celery's documentation, "Event Reference"; a worker sends its own events so, too.
         """
@@ -97,7 +116,7 @@ class MessageWriter:
                 "headers": {"hostname": self._origin},
                 "properties": {
                     "delivery_mode": 1,
-                    "delivery_info": {"exchange": exchange, "routing_key": EVENTS_ROUTE},
+                    "delivery_info": {"exchange": self._exchange, "routing_key": _EVENTS_ROUTE},
                     "priority": 0,
                     "body_encoding": "base64",
                     "delivery_tag": str(uuid.uuid4()),

@@ -14,8 +14,8 @@ import kombu.exceptions
 import redis.exceptions
 from celery import Celery
 
-from app.broker.messages import EVENTS_ROUTE, MessageWriter, dispatched_at
-from app.domain.priority import QUEUES_BY_URGENCY, QueueName
+from app.broker.messages import MessageWriter, dispatched_at
+from app.domain.priority import QueueName
 from app.domain.task import TaskMessage
 from app.errors import BrokerUnavailable
 
@@ -55,23 +55,12 @@ class Publisher:
         return True
 
     def _push(self, producer: Any, messages: Sequence[TaskMessage]) -> None:
-        """Put messages into their queues, the most urgent queue first, in one round trip.
-
-        Monitors are told in the same one.
-        """
-        channel = producer.channel
-        with channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipeline:
-            for queue in QUEUES_BY_URGENCY:
-                of_queue = [self._writer.message(m) for m in messages if m.queue is queue]
-                if of_queue:
-                    # kombu pushes on the left and pops on the right.
-                    pipeline.lpush(queue.value, *of_queue)
-            if self._celery.conf.task_send_sent_event:
-                exchange = self._celery.conf.event_exchange
-                pipeline.publish(
-                    channel._get_publish_topic(exchange, EVENTS_ROUTE),
-                    self._writer.sent_events(messages, exchange),
-                )
+        """Put messages into their queues in one round trip."""
+        with (
+            producer.channel.conn_or_acquire() as client,
+            client.pipeline(transaction=False) as pipeline,
+        ):
+            self._writer.fill(pipeline, messages)
             pipeline.execute()
 
     def oldest_message_at(self, queue: QueueName) -> datetime | None:

@@ -18,10 +18,11 @@ from sqlalchemy import Engine, event
 from app.db import schema, wait
 from app.db.prepared import Direct
 from app.db.silence import Silence, StillSilentError
+from app.db.wait import in_event_loop
 from app.errors import DatabaseUnavailable, StatementRefused
 from app.settings import Settings
 
-__all__ = ["Connection", "Database", "Engine", "Transaction"]
+__all__ = ["Connection", "Database", "Engine", "Transaction", "in_event_loop"]
 
 # What stores get. Statements that are built anew for each call need a transaction.
 Connection = Transaction | Direct
@@ -67,7 +68,12 @@ def create_engine(
         },
     )
     event.listen(engine, "checkout", _refuse_closed)
+    event.listen(engine, "do_connect", _connect)
     return engine
+
+
+def _connect(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
+    return wait.connect(lambda: dialect.connect(*arguments, **parameters))
 
 
 def _refuse_closed(connection: Any, record: Any, proxy: Any) -> None:
@@ -86,7 +92,11 @@ def _refuse_closed(connection: Any, record: Any, proxy: Any) -> None:
 
 
 class Database:
-    """One process's way to PostgreSQL."""
+    """One process's way to PostgreSQL, from threads or, `in_event_loop`, from coroutines.
+
+    One for coroutines must have a connection for each that may ask at the same time: to wait for
+    one would stop the loop.
+    """
 
     def __init__(
         self,
@@ -95,6 +105,7 @@ class Database:
         pool_size: int,
         application_name: str,
         timeout_seconds: float | None = None,
+        in_event_loop: bool = False,
     ) -> None:
         self._engine = create_engine(
             settings,
@@ -103,7 +114,7 @@ class Database:
             timeout_seconds or settings.database_timeout_seconds,
         )
         self._prepares = settings.database_prepared_statements
-        self._silence = Silence()
+        self._silence = Silence(0.0) if in_event_loop else Silence()
         event.listen(self._engine, "after_cursor_execute", lambda *_: self._silence.end())
 
     @property

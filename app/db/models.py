@@ -154,9 +154,8 @@ class TaskRow(Base):
             "lease_expires_at",
             postgresql_where=text("status = 'IN_PROGRESS'"),
         ),
-        # The documented filters of the list, each in the list's own order.
-        Index("ix_tasks_status_id", "status", text("id DESC")),
-        Index("ix_tasks_priority_id", "priority", text("id DESC")),
+        # The documented filters of the list, in the list's own order (`app.db.reading`).
+        Index("ix_tasks_status_priority_id", "status", "priority", "id"),
     )
 
 

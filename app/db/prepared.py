@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, JSON, BindParameter, Dialect, Executable, PoolProxiedConnection
+from sqlalchemy import JSON, BindParameter, Dialect, Executable, PoolProxiedConnection
 from sqlalchemy.dialects.postgresql.base import PGCompiler
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
@@ -39,6 +39,8 @@ class _Compiler(PGCompiler):
 class _Dialect(PGDialect_psycopg2):
     statement_compiler = _Compiler
     supports_statement_cache = False
+    # PostgreSQL's strings have none (its manual, "standard_conforming_strings").
+    _backslash_escapes = False
 
 
 _DIALECT: Dialect = _Dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # Stubs.
@@ -63,10 +65,7 @@ class Prepared:
 
     def values(self, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the parameters in the statement's order, as psycopg2 takes them."""
-        return tuple(
-            parameters[name] if process is None else process(parameters[name])
-            for name, process in self._given
-        )
+        return tuple([_written(parameters[name], process) for name, process in self._given])
 
     def rows(self, found: Sequence[Row]) -> Sequence[Row]:
         """Return rows with their values as SQLAlchemy's types give them."""
@@ -82,9 +81,13 @@ class Prepared:
 
 
 def _bind(parameter: BindParameter[Any]) -> Process:
-    if isinstance(parameter.type, ARRAY):
-        return array_literal
     return parameter.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+
+
+def _written(value: Any, process: Process) -> Any:
+    if process is not None:
+        return process(value)
+    return array_literal(value) if type(value) is list else value
 
 
 def array_literal(values: Sequence[Any]) -> str:
@@ -97,15 +100,12 @@ def array_literal(values: Sequence[Any]) -> str:
 
 
 def _element(value: Any) -> str:
-    match value:
-        case None:
-            return "NULL"
-        case int() | float():
-            return str(value)
-        case str() if value.isalnum() and value.isascii() and value.upper() != "NULL":
-            return value
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    if value is None:
+        return "NULL"
+    text = str(value)
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def _result(column: Any) -> Process:

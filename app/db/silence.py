@@ -23,7 +23,9 @@ class StillSilentError(Exception):
 class Silence:
     """One for each engine. Every method may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_seconds: float = _PATIENCE) -> None:
+        """Start without a silence. In an event loop nobody may wait: `patience_seconds` is 0."""
+        self._patience = patience_seconds
         self._is_silent = False
         # Since when somebody tries, by time.monotonic().
         self._tried_since: float | None = None
@@ -65,7 +67,7 @@ class Silence:
         """Return whether the caller is to try for all; False when there is no need any more."""
         with self._changed:
             if self._is_silent and self._tried_since is not None:
-                left = self._tried_since + _PATIENCE - time.monotonic()
+                left = self._tried_since + self._patience - time.monotonic()
                 self._changed.wait_for(self._is_decided, max(left, 0))
             if not self._is_silent:
                 return False

@@ -3,7 +3,6 @@
 from typing import Any
 
 from sqlalchemy import (
-    Select,
     bindparam,
     delete,
     func,
@@ -11,7 +10,7 @@ from sqlalchemy import (
     update,
 )
 
-from app.db.engine import Connection, Transaction
+from app.db.engine import Connection
 from app.db.models import TaskRow
 from app.db.transitions import TASK_COLUMNS, make_one, statement, task_from
 from app.domain import transitions
@@ -46,32 +45,6 @@ def lock(connection: Connection, task_id: int) -> Task | None:
 
 
 _LOCK = _GET.with_for_update()
-
-
-def list_page(connection: Transaction, query: Select[Any]) -> list[Task]:
-    """Return the tasks of a page's query."""
-    return [task_from(row) for row in connection.execute(query)]
-
-
-def page_query(
-    *,
-    statuses: list[Status],
-    priorities: list[Priority],
-    before: int | None,
-    skip: int,
-    limit: int,
-) -> Select[Any]:
-    """Return the query for up to `limit` tasks, newest first; empty lists mean any."""
-    query = select(*TASK_COLUMNS).order_by(TaskRow.id.desc()).limit(limit)
-    if statuses:
-        query = query.where(TaskRow.status.in_(statuses))
-    if priorities:
-        query = query.where(TaskRow.priority.in_(priorities))
-    if before is not None:
-        query = query.where(TaskRow.id < before)
-    if skip:
-        query = query.offset(skip)
-    return query
 
 
 def set_fields(connection: Connection, task_id: int, **fields: Any) -> Task | None:

@@ -39,7 +39,7 @@ def concealing(model: type[BaseModel], more: Conceal | None = None) -> Conceal:
         if _is_write_only(described, schema) or _holds_secret(field.annotation, set()):
             secret |= keys
     if not secret and not _is_write_only(schema, schema):
-        return more or _as_it_is
+        return more or as_it_is
     shown = known - secret
 
     def conceal(payload: Payload) -> Payload:
@@ -51,7 +51,8 @@ def concealing(model: type[BaseModel], more: Conceal | None = None) -> Conceal:
     return conceal
 
 
-def _as_it_is(payload: Payload) -> Payload:
+def as_it_is(payload: Payload) -> Payload:
+    """Return a payload that holds no secrets."""
     return payload
 
 

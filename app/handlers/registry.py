@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from app.domain.priority import Priority
 from app.domain.retry import LONGEST_PAUSE_SECONDS, MOST_ATTEMPTS, Backoff
-from app.handlers.concealment import all_concealed, concealing
+from app.handlers.concealment import all_concealed, as_it_is, concealing
 from app.handlers.context import TaskContext
 from app.handlers.errors import AttemptStopped, PermanentError
 from app.handlers.modules import import_or_exit
@@ -76,6 +76,11 @@ class TaskType:
     description: str
     example: Payload
     conceal: Callable[[Payload], Payload]
+
+    @property
+    def conceals(self) -> bool:
+        """Whether anything of a payload may have to be concealed."""
+        return self.conceal is not as_it_is
 
     @property
     def is_checked_quickly(self) -> bool:

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from app.db import creation
 from app.db import tasks as store
-from app.db.engine import Connection, Database
+from app.db.engine import Connection, Database, in_event_loop
 from app.domain.priority import Priority
 from app.domain.status import WAITING, Status
 from app.domain.task import NewTask, Task
@@ -52,10 +52,12 @@ async def create_trouble(writer: Writer, settings: Settings, draft: Draft, size:
 
 
 def open_writer(database: Database, dispatcher: Dispatcher, settings: Settings) -> Writer:
-    """Return what stores the new tasks of one API process, whatever their number, in batches."""
+    """Return what stores the new tasks of one API process, whatever their number, in batches.
+
+    `database` is one for the event loop.
+    """
     return Batcher(
-        "writer",
-        partial(create_tasks, database, dispatcher),
+        partial(in_event_loop, create_tasks, database, dispatcher),
         most_waiting=settings.max_waiting_writes,
         most_at_once=_MOST_AT_ONCE,
         most_weight=_MOST_BYTES,
@@ -109,40 +111,6 @@ def get_task(database: Database, task_id: int) -> Task:
     if task is None:
         raise TaskNotFound(task_id)
     return task
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which tasks to list. Empty lists mean any; `before` means ids below it."""
-
-    statuses: list[Status] = field(default_factory=list)
-    priorities: list[Priority] = field(default_factory=list)
-    before: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some tasks, newest first, and where the next page starts, if there is one."""
-
-    tasks: list[Task]
-    next_before: int | None
-
-
-def list_tasks(database: Database, wanted: Filter, *, skip: int, limit: int) -> Page:
-    """Return a page of up to `limit` tasks. Raises DatabaseUnavailable."""
-    with database.transaction() as connection:
-        # One more than asked for tells whether there is a next page.
-        query = store.page_query(
-            statuses=wanted.statuses,
-            priorities=wanted.priorities,
-            before=wanted.before,
-            skip=skip,
-            limit=limit + 1,
-        )
-        tasks = store.list_page(connection, query)
-    if len(tasks) <= limit:
-        return Page(tasks, None)
-    return Page(tasks[:limit], tasks[limit - 1].id)
 
 
 @dataclass(frozen=True, slots=True)

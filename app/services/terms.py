@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from app.domain.retry import Backoff
 from app.domain.task import Task
 from app.handlers import registry
+from app.handlers.registry import TaskType
 from app.settings import Settings
 
 
@@ -18,8 +19,16 @@ class Terms:
 
 def terms_of(task: Task, settings: Settings) -> Terms:
     """Return a task's terms; of a type that this process does not know, the service's own."""
-    task_type = registry.get(task.type)
-    backoff = task.backoff or (task_type.backoff if task_type else Backoff())
-    limit = task.timeout_seconds or (task_type.timeout_seconds if task_type else None)
+    of_type = type_terms(registry.get(task.type), settings)
+    limit = of_type.limit_seconds
+    if task.timeout_seconds is not None:
+        limit = min(task.timeout_seconds, float(settings.time_limit_seconds))
+    return Terms(task.backoff or of_type.backoff, limit)
+
+
+def type_terms(task_type: TaskType | None, settings: Settings) -> Terms:
+    """Return the terms of a type's tasks that say nothing themselves."""
     longest = float(settings.time_limit_seconds)
-    return Terms(backoff, longest if limit is None else min(limit, longest))
+    if task_type is None:
+        return Terms(Backoff(), longest)
+    return Terms(task_type.backoff, min(task_type.timeout_seconds or longest, longest))

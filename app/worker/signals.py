@@ -7,7 +7,7 @@ from typing import Any
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import signals
 
-from app import logs
+from app import garbage, logs
 from app.domain.priority import QueueName
 from app.handlers import registry
 from app.settings import get_settings
@@ -61,6 +61,7 @@ def _consume_overdue(instance: Any = None, **details: Any) -> None:
 def _prepare_process(**details: Any) -> None:
     """Make what runs tasks before the first one comes, so that it does not wait for that."""
     executor()
+    garbage.spare_what_is_there()
 
 
 def _note_crash(task_id: str = "", exception: Any = None, **details: Any) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.db import creation, history, tasks
+from app.db import creation, history, reading, tasks
 from app.db.engine import Connection, Database
 from app.domain.priority import Priority
 from app.domain.retry import Backoff
@@ -53,9 +53,8 @@ def test_a_bad_row_fails_alone_and_only_what_is_due_is_offered(database: Databas
     assert [task.title for task in stored] == [new.title for new in VARIED]
     assert offers.ids == [task.id for task in stored[:3]]
     with database.transaction() as connection:
-        found = tasks.list_page(
-            connection,
-            tasks.page_query(statuses=[], priorities=[], before=None, skip=0, limit=100),
+        found = reading.read_page(
+            connection, statuses=[], priorities=[], before=None, skip=0, limit=100
         )
     assert sorted(task.id for task in found) == [task.id for task in stored]
 

@@ -19,9 +19,8 @@ BAD_ENDS = frozenset({Status.FAILED, Status.CANCELLED})
 
 
 def _offered(dispatcher: Dispatcher) -> tuple[TaskMessage, ...]:
-    """Return what was offered to a dispatcher whose thread was never started."""
-    offers = dispatcher._offers
-    return tuple(message for _ in range(offers.qsize()) for message in offers.get_nowait().messages)
+    """Return what was offered to a dispatcher that was never started."""
+    return tuple(dispatcher._offers)
 
 
 def create(world: World, priority: Priority, max_attempts: int) -> Operation:

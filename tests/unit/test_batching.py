@@ -14,15 +14,15 @@ class Work:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
-        self.free = threading.Event()
+        self.free = asyncio.Event()
         self.free.set()
-        self.began = threading.Event()
+        self.began = asyncio.Event()
         self.error: Exception | None = None
 
-    def __call__(self, batch: list[int]) -> list[int | Exception]:
+    async def __call__(self, batch: list[int]) -> list[int | Exception]:
         self.batches.append(batch)
         self.began.set()
-        assert self.free.wait(10)
+        await asyncio.wait_for(self.free.wait(), 10)
         if self.error:
             raise self.error
         return [ValueError(f"not {item}") if item < 0 else item * 10 for item in batch]
@@ -32,7 +32,7 @@ class Work:
         self.free.clear()
 
     async def begun(self) -> None:
-        assert await asyncio.to_thread(self.began.wait, 10)
+        await asyncio.wait_for(self.began.wait(), 10)
 
 
 def batcher(work: Work, **limits) -> Batcher[int, int]:
@@ -44,7 +44,7 @@ def batcher(work: Work, **limits) -> Batcher[int, int]:
         "weigh": abs,
         **limits,
     }
-    made = Batcher("test", work, **wanted)
+    made = Batcher(work, **wanted)
     made.start()
     return made
 
@@ -65,7 +65,7 @@ def test_what_comes_while_a_batch_is_worked_on_is_the_next_batch() -> None:
         work.free.set()
         assert await asyncio.gather(*first, *others) == [10, 20, 30, 40, 50, 60]
         assert work.batches == [[1], [2, 3, 4, 5], [6]]
-        made.close(5)
+        await made.close(5)
 
     asyncio.run(main())
 
@@ -82,7 +82,7 @@ def test_one_that_is_refused_fails_alone_and_a_batch_that_fails_fails_whole() ->
         assert outcomes == [work.error, work.error]
         work.error = None
         assert await made.submit(7) == 70
-        made.close(5)
+        await made.close(5)
 
     asyncio.run(main())
 
@@ -100,7 +100,7 @@ def test_more_than_may_wait_is_turned_away_at_once(limits, items) -> None:
         work.free.set()
         await asyncio.gather(*waiting)
         assert await made.submit(5000) == 50000, "what comes alone is taken, however heavy"
-        made.close(5)
+        await made.close(5)
 
     asyncio.run(main())
 
@@ -121,7 +121,7 @@ def test_nobody_waits_for_longer_than_is_said_and_what_was_given_up_is_not_begun
         work.free.set()
         assert await made.submit(4) == 40
         assert work.batches == [[1], [4]]
-        made.close(5)
+        await made.close(5)
 
     asyncio.run(main())
 
@@ -145,7 +145,7 @@ def test_while_there_is_no_hope_one_tries_and_the_others_are_turned_away() -> No
         assert work.batches == [[1]]
         work.error = None
         assert await made.submit(9) == 90
-        made.close(5)
+        await made.close(5)
 
     asyncio.run(main())
 
@@ -157,10 +157,9 @@ def test_what_was_submitted_before_the_end_is_still_done() -> None:
         work.hold()
         waiting = asked(made, 1, 2, 3, 4, 5, 6, 7, 8, 9)
         await work.begun()
-        closing = asyncio.create_task(asyncio.to_thread(made.close, 5))
+        closing = asyncio.create_task(made.close(5))
         work.free.set()
         await closing
         assert await asyncio.gather(*waiting) == [10, 20, 30, 40, 50, 60, 70, 80, 90]
-        assert not made._thread.is_alive()
 
     asyncio.run(main())

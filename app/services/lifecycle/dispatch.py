@@ -5,18 +5,16 @@ twice; the other way round it would lose one for as long as nobody looks. A work
 than the record claims the task from NEW, and the record then finds nothing to change.
 """
 
+import asyncio
 import contextlib
 import logging
-import math
-import queue
-import threading
-import time
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from app.broker.loop_publisher import LoopPublisher
 from app.broker.publisher import Publisher
 from app.db import maintenance as store
-from app.db.engine import Database
+from app.db.engine import Database, in_event_loop
 from app.domain.status import Status
 from app.domain.task import Task, TaskMessage
 from app.errors import Unavailable
@@ -49,17 +47,8 @@ def record(database: Database, messages: Sequence[TaskMessage]) -> None:
             store.mark_dispatched(connection, messages)
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    """Messages of tasks that were committed together."""
-
-    messages: list[TaskMessage]
-    # Whether the maintenance loop may publish them too until they are recorded.
-    is_pressing: bool
-
-
 class Dispatcher:
-    """Dispatches beside the requests of an API process, in a thread of its own.
+    """Dispatches beside the requests of an API process, in its event loop.
 
     A request commits its task, offers it here and answers. So no broker, down or frozen, can delay
     an answer; and whatever is offered at once is published together. What was published is recorded
@@ -68,32 +57,44 @@ class Dispatcher:
     and found there by the maintenance loop.
     """
 
-    # Beyond this many waiting offers, of one task or more, the maintenance loop does the rest.
-    _MOST_WAITING = 5_000
-    _MOST_AT_ONCE = 500
-    # Seconds that the record of new tasks may wait for more. The maintenance loop leaves them alone
-    # for a whole second.
-    _RECORD_AFTER = 0.025
+    # Beyond this many waiting tasks the maintenance loop does the rest.
+    _MOST_WAITING = 10_000
+    _MOST_AT_ONCE = 200
+    # Round trips to the broker before one record, and the seconds between them. The maintenance
+    # loop leaves new tasks alone for a whole second.
+    _ROUNDS, _GATHER = 3, 0.008
     # After a failure the broker is left alone for this long, in seconds.
     _PAUSE = 0.5
 
-    def __init__(self, database: Database, publisher: Publisher) -> None:
+    def __init__(self, database: Database, publisher: LoopPublisher) -> None:
+        """Prepare; `database` is one for the event loop."""
         self._database = database
         self._publisher = publisher
-        self._offers: queue.Queue[_Offer | None] = queue.Queue(self._MOST_WAITING)
-        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
-        self._stopping = threading.Event()
-        # What was published and is not on record yet, and when it is to be.
+        self._offers: deque[TaskMessage] = deque()
+        # Published and not on record yet; and whether the maintenance loop may publish one of them
+        # meanwhile, as it does at once with a task that is not new.
         self._unrecorded: list[TaskMessage] = []
-        self._record_at = math.inf
+        self._is_pressing = False
+        self._is_stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to dispatch."""
-        self._thread.start()
+        """Begin to dispatch, in the loop that runs now."""
+        self._loop = asyncio.get_running_loop()
+        self._worker = self._loop.create_task(self._run())
 
     def offer(self, tasks: Sequence[Task]) -> None:
-        """Hand over tasks whose rows are committed and wait to be published. Never blocks."""
-        messages = [
+        """Hand over tasks whose rows are committed and wait to be published, from any thread.
+
+        Never blocks.
+        """
+        if len(self._offers) >= self._MOST_WAITING:
+            log.debug("%d tasks are left to the maintenance loop", len(tasks))
+            return
+        self._is_pressing |= any(task.status is not Status.NEW for task in tasks)
+        self._offers.extend(
             TaskMessage(
                 task_id=task.id,
                 queue=task.queue,
@@ -103,87 +104,68 @@ class Dispatcher:
                 dispatched_at=task.updated_at,
             )
             for task in tasks
-        ]
-        is_pressing = any(task.status is not Status.NEW for task in tasks)
+        )
+        if self._loop is None:
+            return
         try:
-            self._offers.put_nowait(_Offer(messages, is_pressing))
-        except queue.Full:
-            log.debug("%d tasks are left to the maintenance loop", len(messages))
+            is_here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            is_here = False
+        if is_here:
+            self._wake.set()
+        else:
+            self._loop.call_soon_threadsafe(self._wake.set)
 
-    def stop(self, timeout_seconds: float) -> None:
+    async def stop(self, timeout_seconds: float) -> None:
         """Dispatch what was offered, and end after `timeout_seconds` at the latest."""
-        self._stopping.set()
-        # With a full queue the thread looks at `_stopping` soon enough.
-        with contextlib.suppress(queue.Full):
-            self._offers.put_nowait(None)
-        self._thread.join(timeout_seconds)
+        self._is_stopping = True
+        self._wake.set()
+        if self._worker is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._worker, timeout_seconds)
 
-    # --- in the thread
-
-    def _run(self) -> None:
-        goes_on = True
-        while goes_on:
-            goes_on = self._take_offers()
-            if not goes_on or time.monotonic() >= self._record_at:
-                self._record()
-
-    def _take_offers(self) -> bool:
-        """Publish all offers that wait, at most until a record is due; return False at the end."""
-        batch: list[TaskMessage] = []
-        is_pressing = goes_on = False
-        try:
-            while len(batch) < self._MOST_AT_ONCE:
-                offer = self._next_offer(wait=not batch)
-                if offer is None:
+    async def _run(self) -> None:
+        while not self._is_stopping or self._offers:
+            await self._wake.wait()
+            self._wake.clear()
+            # The first is published at once. Under load each round trip then takes many along.
+            for _ in range(self._ROUNDS):
+                if not await self._publish_offers():
                     break
-                batch += offer.messages
-                is_pressing |= offer.is_pressing
-            else:
-                goes_on = True
-        except queue.Empty:
-            goes_on = True
-        if batch and not self._publish(batch):
-            self._drop_offers()
-            self._stopping.wait(self._PAUSE)
-        elif batch:
+                await asyncio.sleep(self._GATHER)
+            await self._record()
+
+    async def _publish_offers(self) -> bool:
+        """Publish what is offered; return whether more may be published before the record."""
+        while self._offers:
+            batch = [
+                self._offers.popleft() for _ in range(min(len(self._offers), self._MOST_AT_ONCE))
+            ]
+            if not await self._publish(batch):
+                # The rest is for the maintenance loop, which knows when the broker is back.
+                self._offers.clear()
+                await asyncio.sleep(self._PAUSE)
+                return False
             self._unrecorded += batch
-            enough = is_pressing or len(self._unrecorded) >= self._MOST_AT_ONCE
-            due = 0.0 if enough else time.monotonic() + self._RECORD_AFTER
-            self._record_at = min(self._record_at, due)
-        return goes_on
+        is_enough = self._is_pressing or len(self._unrecorded) >= self._MOST_AT_ONCE
+        return not (is_enough or self._is_stopping)
 
-    def _next_offer(self, *, wait: bool) -> _Offer | None:
-        """Return the next offer; None means to end. Raises queue.Empty."""
-        if not wait:
-            return self._offers.get_nowait()
-        if math.isinf(self._record_at):
-            return self._offers.get()
-        return self._offers.get(timeout=max(self._record_at - time.monotonic(), 0))
-
-    def _publish(self, messages: list[TaskMessage]) -> bool:
+    async def _publish(self, messages: list[TaskMessage]) -> bool:
         try:
-            return self._publisher.publish(messages)
+            return await self._publisher.publish(messages)
         except Exception:
-            # A bug here must not end the thread: later tasks would all be late.
+            # A bug here must not end the dispatcher: later tasks would all be late.
             log.exception("Could not publish %d tasks", len(messages))
             return False
 
-    def _record(self) -> None:
+    async def _record(self) -> None:
         """Record what was published. If that fails, the maintenance loop publishes it again."""
         messages, self._unrecorded = self._unrecorded, []
-        self._record_at = math.inf
+        self._is_pressing = False
         try:
-            record(self._database, messages)
+            await in_event_loop(record, self._database, messages)
         except Unavailable as error:
             log.warning("Could not record %d dispatched tasks: %s", len(messages), error)
         except Exception:
             # As above.
             log.exception("Could not record %d dispatched tasks", len(messages))
-
-    def _drop_offers(self) -> None:
-        """Leave what waits to the maintenance loop, which knows when the broker is back."""
-        while not self._stopping.is_set():
-            try:
-                self._offers.get_nowait()
-            except queue.Empty:
-                return

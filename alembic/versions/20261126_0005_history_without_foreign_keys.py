@@ -1,13 +1,13 @@
 """A task's history goes with it by a trigger, and its timeline has one index instead of two.
 
-Revision: 0006
-Revises: 0003
+Revision: 0005
+Revises: 0004
 """
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

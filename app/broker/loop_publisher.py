@@ -1,0 +1,74 @@
+"""Publishes messages from an event loop, where `Publisher`, which waits in its thread, must not.
+
+Promises what that promises: nothing beyond its return value.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import redis.asyncio
+import redis.exceptions
+from celery import Celery
+
+from app.broker.configuration import API_REDIS_TIMEOUT_SECONDS
+from app.broker.messages import MessageWriter
+from app.domain.task import TaskMessage
+from app.settings import Settings
+
+_TROUBLE = (redis.exceptions.RedisError, OSError, TimeoutError)
+# Connecting, sending and the answer each have a time-out; this is for all of them, in seconds.
+_LONGEST_SECONDS = 5 * API_REDIS_TIMEOUT_SECONDS
+
+log = logging.getLogger(__name__)
+
+
+class LoopPublisher:
+    """One API process's way to the queues."""
+
+    def __init__(self, celery: Celery, settings: Settings) -> None:
+        self._writer = MessageWriter(celery)
+        # Celery's documentation writes CERT_NONE where redis-py says "none".
+        url = re.sub(
+            r"(ssl_cert_reqs=)CERT_(\w+)",
+            lambda found: found[1] + found[2].lower(),
+            settings.redis_url,
+        )
+        self._client: Any = redis.asyncio.Redis.from_url(
+            url,
+            socket_timeout=API_REDIS_TIMEOUT_SECONDS,
+            socket_connect_timeout=API_REDIS_TIMEOUT_SECONDS,
+            socket_keepalive=True,
+            health_check_interval=10,
+            # One try: whoever publishes has the task table to fall back on.
+            retry=None,
+            retry_on_error=[],
+            max_connections=2,
+        )
+
+    async def publish(self, messages: Sequence[TaskMessage]) -> bool:
+        """Publish messages, those of one queue in their order; return whether all were accepted.
+
+        A broker in trouble may have accepted some; it makes a line in the log and no exception.
+        """
+        try:
+            async with (
+                asyncio.timeout(_LONGEST_SECONDS),
+                self._client.pipeline(transaction=False) as pipeline,
+            ):
+                self._writer.fill(pipeline, messages)
+                await pipeline.execute()
+        except _TROUBLE as error:
+            log.warning(
+                "Could not publish %d messages; their tasks wait in the database: %s",
+                len(messages),
+                error or type(error).__name__,
+            )
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._client.aclose()
