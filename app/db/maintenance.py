@@ -34,31 +34,9 @@ from app.domain.priority import QUEUES_BY_URGENCY, QueueName
 from app.domain.status import WAITING, Status
 from app.domain.task import TaskMessage
 
-# Any number that nothing else in this database locks will do.
-_LOCK_KEY = 7_305_021_947
-
 _WAITING = TaskRow.status.in_(sorted(WAITING))
 _URGENCY = case(
     {queue.value: rank for rank, queue in enumerate(QUEUES_BY_URGENCY)}, value=TaskRow.queue
-)
-
-
-def try_lead(connection: Connection) -> bool:
-    """Return whether this transaction leads the maintenance; it does until it ends.
-
-    A transaction's lock instead of a session's: it cannot outlive its purpose, and it works
-    through a pooler (PostgreSQL's manual, "Advisory Locks").
-    """
-    return bool(connection.execute(_TRY_LEAD).one()[0])
-
-
-# A leader that freezes or vanishes loses the lock this soon, and another goes on. Longer than one
-# that is well may wait for a frozen Redis.
-_LEAD_TIMEOUT = "7s"
-_TRY_LEAD = select(
-    func.pg_try_advisory_xact_lock(_LOCK_KEY),
-    # true: for this transaction only.
-    func.set_config("idle_in_transaction_session_timeout", _LEAD_TIMEOUT, True),
 )
 
 
@@ -77,9 +55,9 @@ def undispatched(connection: Connection, limit: int) -> list[TaskMessage]:
     ]
 
 
-_UNDISPATCHED = (
-    select(TaskRow.id, TaskRow.queue, TaskRow.type, TaskRow.title, func.now().label("now"))
-    .where(
+def is_undispatched() -> ColumnElement[bool]:
+    """Return the condition that a task is due and in no queue."""
+    return and_(
         _WAITING,
         TaskRow.dispatched_at.is_(None),
         TaskRow.run_at <= func.now(),
@@ -88,6 +66,11 @@ _UNDISPATCHED = (
             TaskRow.run_at <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, 1),
         ),
     )
+
+
+_UNDISPATCHED = (
+    select(TaskRow.id, TaskRow.queue, TaskRow.type, TaskRow.title, func.now().label("now"))
+    .where(is_undispatched())
     .order_by(_URGENCY, TaskRow.run_at, TaskRow.id)
     .limit(bindparam("p_limit"))
 )

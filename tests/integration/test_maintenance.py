@@ -261,7 +261,7 @@ def test_a_leader_that_falls_silent_is_followed_by_another(
     database: Database, publisher: Publisher, settings: Settings
 ) -> None:
     with database.engine.connect() as silent:
-        assert maintenance.store.try_lead(silent)
+        assert maintenance.rounds.try_lead(silent, 150, 0.3)
         assert not maintenance.run_round(database, publisher, settings)
 
         # Nothing is said on its connection from here on, as by a process that is frozen.

@@ -13,6 +13,7 @@ from app.db import (
     prepared,
     promotion,
     reading,
+    rounds,
     set_aside,
     tasks,
     waiting,
@@ -279,3 +280,13 @@ def test_lines_are_added_by_the_key_of_their_task(large: Connection) -> None:
     nothing = {"p_numbers": [], "p_times": [], "p_levels": [], "p_messages": []}
     found = plan(large, history._ADD_LINES, {"p_id": 77, "p_attempt": 1, **nothing})
     assert "Seq Scan" not in found
+
+
+def test_a_round_with_nothing_to_do_costs_a_look_into_each_index(large: Connection) -> None:
+    parameters = {"p_promotion": 150, "p_comparison": 0.3}
+    found = plan(large, rounds._TRY_LEAD, parameters)
+    for index in ("ix_tasks_lease", "ix_tasks_waiting", "ix_tasks_dispatched"):
+        assert index in found
+    assert "ix_tasks_undispatched" in found
+    assert "Seq Scan" not in found
+    assert blocks(large, rounds._TRY_LEAD, parameters) < 60

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from app.broker.publisher import Publisher
 from app.db import maintenance as store
-from app.db import promotion
+from app.db import promotion, rounds
 from app.db.engine import Database
 from app.db.transitions import Moved
 from app.domain.priority import QUEUES_BY_URGENCY
@@ -36,18 +36,26 @@ def run_round(database: Database, publisher: Publisher, settings: Settings) -> b
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer; the next round goes on.
     """
+    quarter = settings.max_wait_seconds / 4
+    patience = min(settings.redispatch_after_seconds, _CLAIM_SECONDS)
     with database.transaction() as guard:
-        if not store.try_lead(guard):
+        need = rounds.try_lead(guard, quarter, patience)
+        if need is None:
             return False
-        rescue_lapsed(database, settings)
-        promote_patient(database, settings)
-        try:
-            find_lost_messages(database, publisher, settings)
-        except BrokerUnavailable as error:
-            log.debug("The queues cannot be compared with the task table: %s", error)
-            # To publish would be in vain, and a second wait would outlast the lead.
-            return True
-        dispatch_due(database, publisher)
+        if need.rescue:
+            rescue_lapsed(database, settings)
+        if need.promotion:
+            promote_patient(database, settings)
+        if need.comparison:
+            try:
+                find_lost_messages(database, publisher, settings)
+            except BrokerUnavailable as error:
+                log.debug("The queues cannot be compared with the task table: %s", error)
+                # To publish would be in vain, and a second wait would outlast the lead.
+                return True
+        # Each of these may have put tasks back in line.
+        if need.rescue or need.promotion or need.comparison or need.dispatch:
+            dispatch_due(database, publisher)
         return True
 
 
