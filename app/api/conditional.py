@@ -7,11 +7,12 @@ from fastapi import Request
 from fastapi.responses import Response
 
 
-def answer(request: Request, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a body with its ETag, or 304 where the client has this very body already.
+def answer(request: Request, json: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Return JSON with its ETag, or 304 where the client has this very body already.
 
     The ETag is a hash of the body, so that it changes with whatever can be seen.
     """
+    body = json.encode()
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     # no-cache: kept answers are to be compared each time (RFC 9111, section 5.2.2.4).
     described = {"ETag": tag, "Cache-Control": "no-cache", **(headers or {})}

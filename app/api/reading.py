@@ -10,7 +10,6 @@ from fastapi.routing import APIRoute
 from app.api.conditional import answer
 from app.api.dependencies import LARGEST_ID, TaskId, resources_of
 from app.api.listing import comma_separated, next_page_link
-from app.api.rendering import task_text_json, task_texts_json
 from app.api.responses import CONDITIONAL, LINK, NOT_MODIFIED, problems
 from app.api.schemas import TaskOut
 from app.domain.priority import Priority
@@ -59,7 +58,7 @@ router = APIRouter(tags=["tasks"], route_class=ReadRoute)
 )
 async def read(request: Request, task_id: TaskId) -> Response:
     """Return a task with its status, times, result and error."""
-    return answer(request, task_text_json(await resources_of(request).reader.submit(task_id)))
+    return answer(request, await resources_of(request).reader.submit(task_id))
 
 
 _LISTED: dict[str, Any] = {
@@ -100,4 +99,4 @@ async def list_tasks(
     links = {}
     if page.next_before is not None:
         links["Link"] = next_page_link(request, before=page.next_before)
-    return answer(request, task_texts_json(page.tasks), links)
+    return answer(request, page.json, links)

@@ -1,22 +1,17 @@
 """Writes tasks and their past as the JSON of the wire contract: what is not to be seen left out."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from app.api.schemas import AttemptOut, EventOut, LogLineOut
-from app.db.reading import TaskTexts
 from app.domain.history import Attempt, Event, LogLine
-from app.domain.retry import Backoff
 from app.domain.task import Task
 from app.handlers import registry
-from app.services.terms import terms_of, type_terms
+from app.services.terms import terms_of
 from app.settings import get_settings
 
 _ATTEMPTS = TypeAdapter(list[AttemptOut])
@@ -27,16 +22,6 @@ _LINES = TypeAdapter(list[LogLineOut])
 def task_json(task: Task) -> bytes:
     """Return a task that has just been stored or changed."""
     return to_json(_out(task))
-
-
-def task_text_json(task: TaskTexts) -> bytes:
-    """Return a task as it was read."""
-    return _joined(task).encode()
-
-
-def task_texts_json(tasks: Sequence[TaskTexts]) -> bytes:
-    """Return tasks as an array."""
-    return f"[{','.join([_joined(task) for task in tasks])}]".encode()
 
 
 def attempts_json(attempts: Sequence[Attempt]) -> bytes:
@@ -95,29 +80,3 @@ def _time(time: datetime | None) -> str | None:
         return None
     text = time.isoformat()[: -len("+00:00")]
     return (text.rstrip("0") if time.microsecond else text) + "Z"
-
-
-def _joined(task: TaskTexts) -> str:
-    """Return the JSON of a task, with what its type has to say."""
-    backoff, limit, conceals = _of_type(task.type)
-    payload = task.payload
-    if conceals:
-        payload = to_json(registry.shown(task.type, json.loads(payload))).decode()
-    if task.timeout_seconds is not None:
-        limit = min(task.timeout_seconds, get_settings().time_limit_seconds)
-    return (
-        f"{task.head}{payload}{task.middle}{task.backoff or backoff}"
-        f',"timeout_seconds":{limit}{task.tail}'
-    )
-
-
-@lru_cache(maxsize=1000)
-def _of_type(name: str) -> tuple[str, float, bool]:
-    """Return what a type says of its tasks: back-off, longest attempt, and whether it conceals."""
-    known = registry.get(name)
-    terms = type_terms(known, get_settings())
-    return _backoff_json(terms.backoff), terms.limit_seconds, known is None or known.conceals
-
-
-def _backoff_json(backoff: Backoff) -> str:
-    return to_json(asdict(backoff)).decode()

@@ -1,24 +1,30 @@
-"""Tasks as they are shown: PostgreSQL itself writes the JSON of each row.
+"""Tasks as they are shown: PostgreSQL itself writes their JSON.
 
 To make Python values of rows, and JSON of the values, takes ten times as long, and a large payload
-many times its size in memory. What a task's type has to say is left open, for `app.api.rendering`.
+many times its size in memory. Where a payload may hold secrets, a mark stands for it until somebody
+else has concealed them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     Executable,
+    Float,
     Text,
+    and_,
     bindparam,
+    case,
     cast,
     func,
     literal,
     select,
     true,
 )
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from app.db.engine import Connection
 from app.db.models import TaskRow
@@ -27,23 +33,46 @@ from app.domain.status import Status
 
 # What PostgreSQL's bigint can hold.
 _LARGEST = 2**63 - 1
+# Stands for a payload. JSON has it only escaped (RFC 8259, section 7).
+MARK = "\x01"
 
 
-class TaskTexts(NamedTuple):
-    """The JSON of a task in pieces, in the order of `app.api.schemas.TaskOut`."""
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for tasks that do not say it themselves, and which types have no secrets."""
+
+    # JSON: of each type's name, the JSON of its back-off and of its longest attempt in seconds.
+    backoffs: str
+    limits: str
+    # Those of types that are not known here.
+    backoff: str
+    longest_seconds: float
+    # The names of the types whose payloads may be shown as they are.
+    open_types: tuple[str, ...]
+
+
+class TaskText(NamedTuple):
+    """The JSON of a task (`app.api.schemas.TaskOut`), and its payload where a mark is in it."""
 
     id: int
+    json: str
     type: str
-    # Up to the payload's value.
-    head: str
-    payload: str
-    # From there up to the value of `backoff`.
-    middle: str
-    # None where the type's own holds.
-    backoff: str | None
-    timeout_seconds: float | None
-    # What follows the value of `timeout_seconds`.
-    tail: str
+    payload: str | None
+
+
+class PageText(NamedTuple):
+    """The JSON of some tasks, without brackets, and what the marks in it stand for.
+
+    All but the count is None where there is nothing of it.
+    """
+
+    # How many there are, and one more if there is a next page.
+    found: int
+    # The lowest id on the page.
+    last_id: int | None
+    json: str | None
+    types: list[str] | None
+    payloads: list[str] | None
 
 
 def _json(column: Any) -> Any:
@@ -63,74 +92,87 @@ def _members(**values: Any) -> list[Any]:
     return [part for name, value in values.items() for part in (f',"{name}":', value)]
 
 
-_TEXTS: tuple[Any, ...] = (
+_longest = bindparam("p_longest", type_=Float)
+_is_open = TaskRow.type == func.any(cast(bindparam("p_open"), ARRAY(Text)))
+_JSON = func.concat(
+    '{"id":',
     TaskRow.id,
-    TaskRow.type,
-    func.concat(
-        '{"id":',
-        TaskRow.id,
-        *_members(
-            title=_json(TaskRow.title),
-            description=_json(TaskRow.description),
-            priority=_json(TaskRow.priority),
-            status=_json(TaskRow.status),
-            created_at=_time(TaskRow.created_at),
-            started_at=_time(TaskRow.started_at),
-            completed_at=_time(TaskRow.completed_at),
-            result=func.coalesce(cast(TaskRow.result, Text), "null"),
-            error_info=_json(TaskRow.error_info),
-            type=_json(TaskRow.type),
-            payload="",
+    *_members(
+        title=_json(TaskRow.title),
+        description=_json(TaskRow.description),
+        priority=_json(TaskRow.priority),
+        status=_json(TaskRow.status),
+        created_at=_time(TaskRow.created_at),
+        started_at=_time(TaskRow.started_at),
+        completed_at=_time(TaskRow.completed_at),
+        result=func.coalesce(cast(TaskRow.result, Text), "null"),
+        error_info=_json(TaskRow.error_info),
+        type=_json(TaskRow.type),
+        payload=case((_is_open, cast(TaskRow.payload, Text)), else_=MARK),
+        queue=_json(TaskRow.queue),
+        attempt=TaskRow.attempt,
+        max_attempts=TaskRow.max_attempts,
+        backoff=func.coalesce(
+            cast(TaskRow.backoff, Text),
+            cast(bindparam("p_backoffs", type_=Text), JSONB).op("->>")(TaskRow.type),
+            bindparam("p_backoff", type_=Text),
         ),
-    ),
-    cast(TaskRow.payload, Text),
-    func.concat(
-        *_members(
-            queue=_json(TaskRow.queue),
-            attempt=TaskRow.attempt,
-            max_attempts=TaskRow.max_attempts,
-            backoff="",
-        )
-    ),
-    cast(TaskRow.backoff, Text),
-    TaskRow.timeout_seconds,
-    func.concat(
-        *_members(
-            run_at=_time(TaskRow.run_at),
-            updated_at=_time(TaskRow.updated_at),
-            cancel_requested_at=_time(TaskRow.cancel_requested_at),
-            worker=_json(TaskRow.worker),
-            progress=TaskRow.progress,
-            progress_note=_json(TaskRow.progress_note),
+        timeout_seconds=func.coalesce(
+            cast(case((TaskRow.timeout_seconds < _longest, TaskRow.timeout_seconds)), Text),
+            case((TaskRow.timeout_seconds.is_not(None), cast(_longest, Text))),
+            cast(bindparam("p_limits", type_=Text), JSONB).op("->>")(TaskRow.type),
+            cast(_longest, Text),
         ),
-        "}",
+        run_at=_time(TaskRow.run_at),
+        updated_at=_time(TaskRow.updated_at),
+        cancel_requested_at=_time(TaskRow.cancel_requested_at),
+        worker=_json(TaskRow.worker),
+        progress=TaskRow.progress,
+        progress_note=_json(TaskRow.progress_note),
     ),
+    "}",
 )
+_concealed = case((~_is_open, cast(TaskRow.payload, Text)))
 
 
-def read_many(connection: Connection, task_ids: Sequence[int]) -> dict[int, TaskTexts]:
+def parameters(terms: Terms) -> dict[str, Any]:
+    """Return the terms as parameters of every statement here."""
+    return {
+        "p_backoffs": terms.backoffs,
+        "p_limits": terms.limits,
+        "p_backoff": terms.backoff,
+        "p_longest": terms.longest_seconds,
+        "p_open": list(terms.open_types),
+    }
+
+
+def read_many(connection: Connection, task_ids: Sequence[int], terms: Terms) -> dict[int, TaskText]:
     """Return those of these tasks that there are, by id."""
-    rows = connection.execute(_MANY, {"p_ids": list(task_ids)})
-    return {row[0]: TaskTexts(*row) for row in rows}
+    rows = connection.execute(_MANY, {"p_ids": list(task_ids), **parameters(terms)})
+    return {row[0]: TaskText(*row) for row in rows}
 
 
-_MANY = select(*_TEXTS).where(TaskRow.id == func.any(cast(bindparam("p_ids"), ARRAY(BigInteger))))
+_MANY = select(TaskRow.id, _JSON, TaskRow.type, _concealed).where(
+    TaskRow.id == func.any(cast(bindparam("p_ids"), ARRAY(BigInteger)))
+)
 
 
 def read_page(
     connection: Connection,
+    terms: Terms,
     *,
     statuses: Sequence[Status],
     priorities: Sequence[Priority],
     before: int | None,
     skip: int,
     limit: int,
-) -> list[TaskTexts]:
+) -> PageText:
     """Return up to `limit` tasks, newest first, with ids below `before`; no values mean any."""
-    query = page_query(
+    statement, values = page_query(
         statuses=statuses, priorities=priorities, before=before, skip=skip, limit=limit
     )
-    return [TaskTexts(*row) for row in connection.execute(*query)]
+    row = connection.execute(statement, {**values, **parameters(terms)}).one()
+    return PageText(*row)
 
 
 def page_query(
@@ -154,12 +196,34 @@ def page_query(
 _before = bindparam("p_before", type_=BigInteger)
 _skip = bindparam("p_skip", type_=BigInteger)
 _limit = bindparam("p_limit", type_=BigInteger)
-_PAGE = (
-    select(*_TEXTS)
+
+
+def _page(rows: Any) -> Executable:
+    """Return the statement that makes one row of a page's rows, of which one may be too many."""
+    newest_first = rows.c.id.desc()
+    numbered = select(rows, func.row_number().over(order_by=newest_first).label("number"))
+    row = numbered.subquery("numbered").c
+    order = row.number
+
+    is_shown = row.number <= _limit
+    has_payload = and_(is_shown, row.payload.is_not(None))
+    return select(
+        func.count(),
+        func.min(row.id).filter(is_shown),
+        func.string_agg(row.json, aggregate_order_by(literal(","), order)).filter(is_shown),
+        func.array_agg(aggregate_order_by(row.type, order)).filter(has_payload),
+        func.array_agg(aggregate_order_by(row.payload, order)).filter(has_payload),
+    )
+
+
+_columns = (TaskRow.id, _JSON.label("json"), TaskRow.type, _concealed.label("payload"))
+_PAGE = _page(
+    select(*_columns)
     .where(TaskRow.id < _before)
     .order_by(TaskRow.id.desc())
     .offset(_skip)
-    .limit(_limit)
+    .limit(_limit + 1)
+    .subquery("rows")
 )
 
 # The newest of each wanted combination of status and priority come from an index, one after the
@@ -193,9 +257,7 @@ _newest = (
     .join(_of_each, true())
     .order_by(_of_each.c.id.desc())
     .offset(_skip)
-    .limit(_limit)
+    .limit(_limit + 1)
     .cte("newest")
 )
-_FILTERED_PAGE = (
-    select(*_TEXTS).join(_newest, TaskRow.id == _newest.c.id).order_by(TaskRow.id.desc())
-)
+_FILTERED_PAGE = _page(select(*_columns).join(_newest, TaskRow.id == _newest.c.id).subquery("rows"))

@@ -1,20 +1,24 @@
 """What clients read of tasks: one by its id, or a page of those that fit a filter."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
 
 from app.db import reading as store
 from app.db.engine import Database, in_event_loop
-from app.db.reading import TaskTexts
+from app.db.reading import MARK, TaskText, Terms
 from app.domain.priority import Priority
+from app.domain.retry import Backoff
 from app.domain.status import Status
 from app.errors import TaskNotFound
+from app.handlers import registry
 from app.services.batching import Batcher
 from app.services.lanes import Lanes
-from app.settings import Settings
+from app.services.terms import type_terms
+from app.settings import Settings, get_settings
 
-Reader = Batcher[int, TaskTexts]
+Reader = Batcher[int, str]
 
 # More at once would make each of them wait for the others' bodies.
 _MOST_AT_ONCE = 100
@@ -36,11 +40,49 @@ def open_reader(database: Database, settings: Settings) -> Reader:
     )
 
 
-def read_tasks(database: Database, task_ids: Sequence[int]) -> list[TaskTexts | Exception]:
-    """Return each task, or TaskNotFound in its place. Raises DatabaseUnavailable."""
+def read_tasks(database: Database, task_ids: Sequence[int]) -> list[str | Exception]:
+    """Return the JSON of each task, or TaskNotFound in its place. Raises DatabaseUnavailable."""
     with database.statement() as connection:
-        found = store.read_many(connection, task_ids)
-    return [found.get(task_id) or TaskNotFound(task_id) for task_id in task_ids]
+        found = store.read_many(connection, task_ids, _terms())
+    return [
+        _task_json(found[task_id]) if task_id in found else TaskNotFound(task_id)
+        for task_id in task_ids
+    ]
+
+
+def _task_json(task: TaskText) -> str:
+    return task.json if task.payload is None else _unmarked(task.json, [task.type], [task.payload])
+
+
+def _unmarked(text: str, types: Sequence[str], payloads: Sequence[str]) -> str:
+    """Return JSON with what may be shown of each payload in place of its mark."""
+    if not payloads:
+        return text
+    first, *rest = text.split(MARK)
+    parts = [first]
+    for name, payload, part in zip(types, payloads, rest, strict=True):
+        shown = registry.shown(name, json.loads(payload))
+        parts += [json.dumps(shown, ensure_ascii=False), part]
+    return "".join(parts)
+
+
+@lru_cache(maxsize=1)
+def _terms() -> Terms:
+    """Return what the types that this process knows say of their tasks."""
+    settings = get_settings()
+    known = registry.all_types()
+    of_each = {each.name: type_terms(each, settings) for each in known}
+    return Terms(
+        json.dumps({name: _backoff_json(terms.backoff) for name, terms in of_each.items()}),
+        json.dumps({name: str(terms.limit_seconds) for name, terms in of_each.items()}),
+        _backoff_json(Backoff()),
+        float(settings.time_limit_seconds),
+        tuple(each.name for each in known if not each.conceals),
+    )
+
+
+def _backoff_json(backoff: Backoff) -> str:
+    return json.dumps(asdict(backoff))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +96,9 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some tasks, newest first, and where the next page starts, if there is one."""
+    """The JSON of some tasks, newest first, and where the next page starts, if there is one."""
 
-    tasks: list[TaskTexts]
+    json: str
     next_before: int | None
 
 
@@ -72,15 +114,14 @@ async def list_tasks(
 
 def _page(database: Database, wanted: Filter, skip: int, limit: int) -> Page:
     with database.statement() as connection:
-        # One more than asked for tells whether there is a next page.
-        tasks = store.read_page(
+        page = store.read_page(
             connection,
+            _terms(),
             statuses=wanted.statuses,
             priorities=wanted.priorities,
             before=wanted.before,
             skip=skip,
-            limit=limit + 1,
+            limit=limit,
         )
-    if len(tasks) <= limit:
-        return Page(tasks, None)
-    return Page(tasks[:limit], tasks[limit - 1].id)
+    tasks = _unmarked(page.json or "", page.types or [], page.payloads or [])
+    return Page(f"[{tasks}]", page.last_id if page.found > limit else None)

@@ -252,7 +252,7 @@ def test_only_one_round_runs_at_a_time(
     database: Database, publisher: Publisher, settings: Settings
 ) -> None:
     with database.transaction() as guard:
-        guard.execute(text(f"SELECT pg_advisory_xact_lock({maintenance.store._LOCK_KEY})"))
+        guard.execute(text(f"SELECT pg_advisory_xact_lock({maintenance.rounds._LOCK_KEY})"))
         assert not maintenance.run_round(database, publisher, settings)
     assert maintenance.run_round(database, publisher, settings)
 

@@ -202,6 +202,7 @@ def blocks(connection: Connection, statement, parameters) -> int:
 def test_a_page_of_the_list_comes_from_an_index(large: Connection, wanted, index: str) -> None:
     page = {"statuses": [], "priorities": [], "before": None, "skip": 0, "limit": 101, **wanted}
     statement, parameters = reading.page_query(**page)
+    parameters |= reading.parameters(reading.Terms("{}", "{}", "{}", 60.0, ("simulated_work",)))
     query = prepared.Prepared(statement)
     driver = large.connection.cursor()
     driver.execute(query.text)
