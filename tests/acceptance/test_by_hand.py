@@ -284,7 +284,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE tasks ADD COLUMN progress_note text")
+    op.execute("ALTER TABLE tasks ADD COLUMN backoff jsonb")
 '''
 
 
@@ -295,7 +295,7 @@ def test_an_api_whose_schema_is_behind_says_so_and_goes_on_after_the_migration(
     person = empty_database
     person.do(MIGRATE)
     head = _revision(person.database_url)
-    _execute(person.database_url, "ALTER TABLE tasks DROP COLUMN progress_note")
+    _execute(person.database_url, "ALTER TABLE tasks DROP COLUMN backoff")
     person.folder = tmp_path / "newer"
     for name in ("app", "alembic"):
         shutil.copytree(
