@@ -147,6 +147,14 @@ class Settings(BaseSettings):
         description="Seconds that a task waits for a worker that knows its type before it fails",
     )
 
+    # What is kept.
+    retention_days: float = Field(
+        default=0.0,
+        ge=0,
+        le=36_500,
+        description="Days after which ended tasks are deleted with their history; 0 keeps them",
+    )
+
     # Task types.
     task_modules: str = Field(
         default="",

@@ -154,6 +154,12 @@ class TaskRow(Base):
             "lease_expires_at",
             postgresql_where=text("status = 'IN_PROGRESS'"),
         ),
+        # What has ended, in the order in which it did, for retention. Only an end sets the time.
+        Index(
+            "ix_tasks_completed_at",
+            "completed_at",
+            postgresql_where=text("completed_at IS NOT NULL"),
+        ),
         # The documented filters of the list, in the list's own order (`app.db.reading`).
         Index("ix_tasks_status_priority_id", "status", "priority", "id"),
     )

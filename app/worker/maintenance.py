@@ -23,6 +23,7 @@ from app.handlers import registry
 from app.services.health import WORKER_SILENCE_SECONDS
 from app.services.lifecycle import maintenance
 from app.services.lifecycle.attempts import ran_too_long, settle
+from app.services.lifecycle.retention import Retention
 from app.services.tasks import get_task
 from app.services.terms import terms_of
 from app.settings import get_settings
@@ -89,6 +90,7 @@ class MaintenanceThread(threading.Thread):
         self._consumption = consumption
         self._report = liveness.Report()
         self._settings = get_settings()
+        self._retention = Retention(self._settings)
         # One connection holds the lock of a round, the other does the round's work.
         self._database = Database(
             self._settings, pool_size=2, application_name="task-manager maintenance"
@@ -133,7 +135,7 @@ class MaintenanceThread(threading.Thread):
             except Unavailable:
                 crashed_tasks.put(task_id)
                 raise
-        maintenance.run_round(self._database, self._publisher, self._settings)
+        maintenance.run_round(self._database, self._publisher, self._settings, self._retention)
 
     def _rescue_crashed(self, task_id: int) -> None:
         """Bring a task back at once, if it was this worker's and its process is really gone.

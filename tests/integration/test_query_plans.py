@@ -13,6 +13,7 @@ from app.db import (
     prepared,
     promotion,
     reading,
+    retention,
     rounds,
     set_aside,
     tasks,
@@ -275,6 +276,27 @@ def test_what_is_scheduled_for_later_is_not_walked_through(
     # The 30 that are due lie in as many blocks, and each that is changed takes a few more; all of
     # an index would be some hundreds, all of the table thousands.
     assert blocks(scheduled, statement, parameters) < 400
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+# None of the ended tasks is as old as this, or all of them are.
+@pytest.mark.parametrize("age", [86_400, -86_400])
+def test_retention_reads_no_more_than_what_it_deletes(
+    large: Connection, mode: str, age: int
+) -> None:
+    query = prepared.Prepared(retention._DELETE_ENDED)
+    driver = large.connection.cursor()
+    driver.execute(f"{query.text}; SET LOCAL plan_cache_mode = {mode}; SAVEPOINT before")
+    how = "(ANALYZE, BUFFERS)"
+    driver.execute(f"EXPLAIN {how} {query.call}", query.values({"p_age": age, "p_limit": 10}))
+    lines = [line for (line,) in driver.fetchall()]
+    driver.execute(f"ROLLBACK TO before; DEALLOCATE {query.name}")
+    found = "\n".join(lines)
+    assert "Index Scan using ix_tasks_completed_at" in found
+    assert "Seq Scan" not in found
+    read = next(re.findall(r"=(\d+)", line) for line in lines if "Buffers" in line)
+    # The few blocks of the way down an index, and some for each task that goes with its history.
+    assert sum(map(int, read)) < (10 if age > 0 else 500)
 
 
 def test_lines_are_added_by_the_key_of_their_task(large: Connection) -> None:

@@ -59,6 +59,7 @@ def unit_of(name: str, document: Path) -> str:
     """Return the unit that a setting's name ends with, as the table shows it."""
     units = {
         "_SECONDS": ("s", "с"),
+        "_DAYS": ("days", "суток"),
         "_BYTES": ("bytes", "байт"),
         "_CHARACTERS": ("characters", "символов"),
     }

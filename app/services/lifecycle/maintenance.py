@@ -17,6 +17,7 @@ from app.domain.priority import QUEUES_BY_URGENCY
 from app.errors import BrokerUnavailable
 from app.services.health import WORKER_SILENCE_SECONDS
 from app.services.lifecycle.dispatch import dispatch
+from app.services.lifecycle.retention import Retention
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,9 @@ _BATCH = 500
 _STEP_SECONDS = 0.5
 
 
-def run_round(database: Database, publisher: Publisher, settings: Settings) -> bool:
+def run_round(
+    database: Database, publisher: Publisher, settings: Settings, retention: Retention | None = None
+) -> bool:
     """Do one round, unless another worker is doing one; return whether it was done.
 
     Raises:
@@ -56,6 +59,9 @@ def run_round(database: Database, publisher: Publisher, settings: Settings) -> b
         # Each of these may have put tasks back in line.
         if need.rescue or need.promotion or need.comparison or need.dispatch:
             dispatch_due(database, publisher)
+        # Last, since nobody waits for it.
+        if retention is not None:
+            retention.step(database)
         return True
 
 
