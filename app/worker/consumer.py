@@ -6,6 +6,7 @@ place where that can be changed.
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from app.domain.text import one_line
+from app.worker import events
 
 # In seconds: the first pause between two tries, what each next one adds, and the longest.
 _FIRST_PAUSE, _LONGER_BY, _LONGEST_PAUSE = 0.5, 0.5, 1.0
@@ -68,6 +70,9 @@ class PatientConsumer(Consumer):
     connection: Any
     pool: Any
     connection_errors: Any
+    event_dispatcher: Any
+    hub: Any
+    _flush_events: Callable[[], None]
     _restart_state: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -75,6 +80,7 @@ class PatientConsumer(Consumer):
         # ask around at the start (mingle) takes a second, and a worker told to stop in it crashes.
         super().__init__(*args, **{**options, "without_mingle": True, "without_gossip": True})
         self.loop: Callable[..., Any] = self._within_slots(_surviving(self.loop))
+        self._events_due_at = 0.0
 
     def _within_slots(self, loop: Callable[..., Any]) -> Callable[..., Any]:
         """Return a loop that takes no more messages than there are free slots.
@@ -113,6 +119,21 @@ class PatientConsumer(Consumer):
             self._restart_state.R = 0
         else:
             super().on_connection_error_after_connected(exc)
+
+    def on_send_event_buffered(self) -> Any:
+        """Send the events that wait a moment from now; Celery would after this turn of its loop."""
+        now = time.monotonic()
+        # Not a mark that something is due: when a connection fails Celery may cancel the timer.
+        if now >= self._events_due_at:
+            self._events_due_at = now + events.PAUSE_SECONDS
+            self.hub.call_later(events.PAUSE_SECONDS, self._flush_events)
+
+    def shutdown(self) -> None:
+        """Send the last events, which Celery forgets, before it closes their connection."""
+        if self.event_dispatcher:
+            # Not those that could not be sent before: at a shutdown one time-out is enough.
+            self.event_dispatcher.flush(errors=False)
+        super().shutdown()
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
         """Return Celery's handler of messages, behind a look at the body.
