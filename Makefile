@@ -16,10 +16,10 @@ define install
 @"$(PYTHON)" -m app.local.install $(1)
 endef
 
-.PHONY: help run test faults check fix migration requirements clean
+.PHONY: help run test faults bench bench-quick check fix migration requirements clean
 
 help: ## List what make can do
-	@awk -F ': ## ' '/^[a-z]+: ## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
+	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
 
 run: ## Start everything: PostgreSQL, Valkey, API, worker, Flower; Ctrl-C stops it
 	$(call install,$(FOR_RUN))
@@ -32,6 +32,14 @@ test: ## Run all tests; some only: make test ARGS="tests/unit -k cancel"
 faults: ## Pull every plug, again and again: all fault tests in their long form, an hour or two
 	$(call install,$(FOR_ALL))
 	@FAULTS=long exec $(VENV) -m pytest -s tests/faults tests/model $(ARGS)
+
+bench: ## Measure how fast it is, against what there is, and write docs/benchmarks.md; half an hour
+	$(call install,$(FOR_ALL))
+	@exec $(VENV) -m benchmarks $(ARGS)
+
+bench-quick: ## A quick look at the most telling figures, in two minutes
+	$(call install,$(FOR_ALL))
+	@exec $(VENV) -m benchmarks --quick $(ARGS)
 
 check: ## Check format, lint, types, imports, migrations and documents
 	$(call install,$(FOR_ALL))

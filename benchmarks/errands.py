@@ -1,0 +1,70 @@
+"""`python -m benchmarks.errands dispatch|publish|time COUNT`, with a contestant's settings."""
+
+import statistics
+import sys
+import time
+
+import redis
+
+from app.broker.celery import create_celery
+from app.broker.publisher import Publisher
+from app.db import creation
+from app.db.engine import Database
+from app.domain.priority import Priority
+from app.domain.task import NewTask, TaskMessage
+from app.services.lifecycle.dispatch import dispatch
+from app.settings import get_settings
+
+_AT_ONCE = 500
+
+
+def store_and_dispatch(count: int) -> None:
+    """Store tasks that do nothing, and publish them."""
+    settings = get_settings()
+    database = Database(settings, pool_size=1, application_name="bench")
+    publisher = Publisher(create_celery(settings, publisher_only=True))
+    new = NewTask("Monthly report", "The figures", Priority.MEDIUM, "noop", {}, 1)
+    for begin in range(0, count, _AT_ONCE):
+        with database.statement() as connection:
+            tasks = creation.insert_tasks(connection, [new] * min(_AT_ONCE, count - begin))
+        dispatch(
+            database,
+            publisher,
+            [TaskMessage(t.id, t.queue, t.type, t.title, t.updated_at) for t in tasks],
+        )
+
+
+def publish(count: int) -> None:
+    """Publish Celery tasks that do nothing."""
+    from benchmarks.bare_celery import noop
+
+    for _ in range(count):
+        noop.apply_async(queue="medium")
+
+
+def time_one_by_one(count: int) -> float:
+    """Return the median milliseconds from before a publish to the run of what was published."""
+    from benchmarks.bare_celery import DONE_AT, stamp
+
+    client = redis.Redis.from_url(get_settings().redis_url, socket_timeout=15)
+    times = []
+    for _ in range(count):
+        began = time.time()
+        stamp.apply_async(queue="medium")
+        _, done_at = client.brpop(DONE_AT, 10)
+        times.append(float(done_at) - began)
+    return statistics.median(times) * 1000
+
+
+def main(what: str, count: int) -> None:
+    """Run one errand."""
+    if what == "dispatch":
+        store_and_dispatch(count)
+    elif what == "publish":
+        publish(count)
+    else:
+        print(time_one_by_one(count))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,241 @@
+"""Single measurements, each of one contestant by itself."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg2
+import redis
+
+from benchmarks.load import Failed, Load, load
+from benchmarks.processes import held, serving, wait_for, working
+from benchmarks.servers import ROOT, Servers
+
+SERVICE, BARE_ROUTE = "main:app", "benchmarks.bare_route:app"
+WORKER, BARE_CELERY = "app.worker.celery", "benchmarks.bare_celery"
+CONNECTIONS = 16
+# How long any number of tasks may take to be run, in seconds.
+_RUN_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where measurements are taken, and how long each is."""
+
+    servers: Servers
+    logs: Path
+    seconds: float
+    tasks: int
+
+    # --- over HTTP
+
+    def http(self, app: str, what: str, connections: int = CONNECTIONS) -> Load:
+        """Put load on one route of an application: `post`, `get` or `page`."""
+        with self.servers.fresh() as environment, serving(app, environment, self.logs) as (url, _):
+            if what != "post":
+                self._fill(environment, 200)
+            # Long enough for the first plans, caches and connections.
+            self._load(url, what, connections, 1.0)
+            before = _count(environment)
+            found = self._load(url, what, connections, self.seconds)
+            if app == SERVICE and what == "post":
+                _check_stored(environment, before, found.right, connections)
+        return found
+
+    def _load(self, url: str, what: str, connections: int, seconds: float) -> Load:
+        method, path, status, text = {
+            "post": ("POST", "/tasks/", 201, '"id":'),
+            "get": ("GET", "/tasks/1", 200, '"id":1,'),
+            "page": ("GET", "/tasks/", 200, "},{"),
+        }[what]
+        return load(
+            url + path,
+            method=method,
+            status=status,
+            text=text,
+            connections=connections,
+            seconds=seconds,
+        )
+
+    def _fill(self, environment: dict[str, str], count: int) -> None:
+        """Store ended tasks."""
+        _execute(
+            environment,
+            "INSERT INTO tasks (title, description, priority, status, type, queue, attempt,"
+            " started_at, completed_at, worker) SELECT 'Monthly report',"
+            " 'Collect the figures of November', 'MEDIUM', 'COMPLETED', 'noop', 'medium', 1,"
+            " now(), now(), 'a@b/1'"
+            f" FROM generate_series(1, {count})",
+        )
+        _execute(environment, "ANALYZE tasks")
+
+    def insert_commit_milliseconds(self) -> float:
+        """Return the median of one INSERT's commit on one connection."""
+        times = []
+        with self.servers.fresh() as environment:
+            connection = psycopg2.connect(environment["DATABASE_URL"])
+            connection.autocommit = True
+            cursor = connection.cursor()
+            for _ in range(500):
+                began = time.perf_counter()
+                cursor.execute(
+                    "INSERT INTO tasks (title, description, priority, type, queue)"
+                    " VALUES ('Monthly report', 'Collect the figures of November', 'MEDIUM',"
+                    " 'noop', 'medium')"
+                )
+                times.append(time.perf_counter() - began)
+            connection.close()
+        return statistics.median(times) * 1000
+
+    # --- running
+
+    def run_rate(self, nodes: int = 1) -> float:
+        """Return how many tasks a second the service's workers run that all lie ready."""
+        with (
+            self.servers.fresh() as environment,
+            self._workers(WORKER, environment, nodes) as mains,
+        ):
+            with held(mains):
+                self._helper("dispatch", environment, self.tasks)
+                began = time.perf_counter()
+            wait_for(
+                lambda: _count(environment, "COMPLETED") == self.tasks, _RUN_SECONDS, "all ran"
+            )
+            seconds = time.perf_counter() - began
+            check_ran_once(environment, self.tasks)
+        return self.tasks / seconds
+
+    def celery_rate(self) -> float:
+        """Return how many tasks a second bare Celery runs that all lie ready."""
+        with (
+            self.servers.fresh() as environment,
+            self._workers(BARE_CELERY, environment, 1) as mains,
+        ):
+            client = redis.Redis.from_url(environment["REDIS_URL"], socket_timeout=5)
+            with held(mains):
+                self._helper("publish", environment, self.tasks)
+                began = time.perf_counter()
+            wait_for(lambda: not client.llen("medium"), _RUN_SECONDS, "all ran")
+            seconds = time.perf_counter() - began
+            client.close()
+        return self.tasks / seconds
+
+    @contextmanager
+    def _workers(
+        self, app: str, environment: dict[str, str], nodes: int
+    ) -> Iterator[list[psutil.Process]]:
+        with ExitStack() as stack:
+            yield [
+                stack.enter_context(working(app, environment, self.logs, name=f"worker{number}"))
+                for number in range(nodes)
+            ]
+
+    def _helper(self, what: str, environment: dict[str, str], count: int) -> str:
+        """Do something in a process whose settings are these."""
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.errands", what, str(count)],
+            cwd=ROOT,
+            env={**_inherited(), **environment},
+            capture_output=True,
+            text=True,
+            timeout=_RUN_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise Failed(f"{what}: {done.stderr}")
+        return done.stdout
+
+    # --- one at a time
+
+    def idle_milliseconds(self, count: int = 100) -> float:
+        """Return the median time from before a POST to the task's end, on an idle service."""
+        times = []
+        with (
+            self.servers.fresh() as environment,
+            serving(SERVICE, environment, self.logs) as (url, _),
+            working(WORKER, environment, self.logs),
+            httpx.Client(base_url=url, timeout=10) as client,
+        ):
+            for _ in range(count):
+                asked = time.time()
+                task_id = client.post("/tasks/", json={"title": "x", "type": "noop"}).json()["id"]
+                query = f"SELECT extract(epoch FROM completed_at) FROM tasks WHERE id = {task_id}"
+                wait_for(lambda q=query: _ask(environment, q)[0][0] is not None, 10, "it has ended")
+                times.append(float(_ask(environment, query)[0][0]) - asked)
+        return statistics.median(times) * 1000
+
+    def celery_idle_milliseconds(self, count: int = 100) -> float:
+        """Return the median time from before a publish to the task's run, on idle bare Celery."""
+        with self.servers.fresh() as environment, working(BARE_CELERY, environment, self.logs):
+            return float(self._helper("time", environment, count))
+
+    def both_rate(self) -> float:
+        """Return how many tasks a second end while they are created as fast as they can be."""
+        with (
+            self.servers.fresh() as environment,
+            serving(SERVICE, environment, self.logs) as (url, _),
+            working(WORKER, environment, self.logs),
+        ):
+            self._load(url, "post", CONNECTIONS, 1.0)
+            before, began = _count(environment, "COMPLETED"), time.perf_counter()
+            self._load(url, "post", CONNECTIONS, 2 * self.seconds)
+            ended, seconds = _count(environment, "COMPLETED"), time.perf_counter() - began
+        return (ended - before) / seconds
+
+
+def _inherited() -> dict[str, str]:
+    return {**os.environ, "TASK_MODULES": "benchmarks.noop", "LOG_LEVEL": "WARNING"}
+
+
+def _ask(environment: dict[str, str], query: str) -> list[tuple]:
+    connection = psycopg2.connect(environment["DATABASE_URL"])
+    try:
+        cursor = connection.cursor()
+        cursor.execute(query)
+        return cursor.fetchall()
+    finally:
+        connection.close()
+
+
+def _execute(environment: dict[str, str], statement: str) -> None:
+    connection = psycopg2.connect(environment["DATABASE_URL"])
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(statement)
+    finally:
+        connection.close()
+
+
+def _count(environment: dict[str, str], status: str = "") -> int:
+    where = f" WHERE status = '{status}'" if status else ""
+    return int(_ask(environment, f"SELECT count(*) FROM tasks{where}")[0][0])
+
+
+def _check_stored(
+    environment: dict[str, str], before: int, answered: int, connections: int
+) -> None:
+    """Pass if each answer stands for a task; the last requests' answers were not waited for."""
+    stored = _count(environment) - before
+    if not answered <= stored <= answered + connections:
+        raise Failed(f"{answered} tasks were answered and {stored} stored")
+
+
+def check_ran_once(environment: dict[str, str], count: int) -> None:
+    """Pass if each of so many tasks was run to its end, once. Raises Failed."""
+    query = """
+        SELECT count(*) FROM tasks WHERE status = 'COMPLETED' AND attempt = 1
+        AND (SELECT count(*) FROM task_attempts WHERE task_id = id) = 1
+        AND (SELECT count(*) FROM task_events WHERE task_id = tasks.id AND event = 'claimed') = 1
+        AND (SELECT count(*) FROM task_events WHERE task_id = tasks.id AND event = 'completed') = 1
+    """
+    right = int(_ask(environment, query)[0][0])
+    if right != count or _count(environment) != count:
+        raise Failed(f"{right} of {count} tasks ran to their end, once")
