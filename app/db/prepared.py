@@ -6,6 +6,7 @@ transaction also saves the round trips of BEGIN and COMMIT. Owns no pool: see `a
 """
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -52,7 +53,9 @@ class Prepared:
 
     def __init__(self, statement: Executable) -> None:
         compiled: Any = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]  # Of all.
-        self.name = f"s{next(_numbers)}"
+        # Named by its line in the timeline, if it writes one, for whoever looks at the server.
+        written = re.search(r"INSERT INTO task_events .*? '(\w+)'", str(compiled), re.DOTALL)
+        self.name = f"{written[1] if written else 'statement'}_{next(_numbers)}"
         self.text = f"PREPARE {self.name} AS {compiled}"
         order: Sequence[str] = compiled.positiontup or ()
         self._given = [(name, _bind(compiled.binds[name])) for name in order]

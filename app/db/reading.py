@@ -127,7 +127,11 @@ _JSON = func.concat(
         updated_at=_time(TaskRow.updated_at),
         cancel_requested_at=_time(TaskRow.cancel_requested_at),
         worker=_json(TaskRow.worker),
-        progress=TaskRow.progress,
+        # A whole number is written as one with a fraction, as it always was.
+        progress=case(
+            (TaskRow.progress.in_([0, 1]), func.concat(TaskRow.progress, ".0")),
+            else_=cast(TaskRow.progress, Text),
+        ),
         progress_note=_json(TaskRow.progress_note),
     ),
     "}",

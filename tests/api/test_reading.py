@@ -13,7 +13,8 @@ def client(service: Service):
 
 
 BODIES = [
-    {"title": 'Отчёт "x" \\ \t\u0001 📊', "description": "a\nb", "priority": "HIGH"},
+    {"title": 'Отчёт "x" \\ \t\u0001 📊', "description": "a\nb", "priority": "HIGH",
+     "delay_seconds": 900},
     {"title": "later", "run_at": "2027-01-01T00:00:00.100Z", "max_attempts": 7},
     {"title": "own terms", "delay_seconds": 900, "timeout_seconds": 2.5,
      "backoff": {"initial_seconds": 0.25, "factor": 3, "max_seconds": 9, "jitter": False}},

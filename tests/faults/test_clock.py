@@ -93,6 +93,7 @@ def test_a_wrong_clock_rescues_nothing_early_and_nothing_late(
 
 # Where the local clock may be asked, and why nothing is compared there with the database's.
 ALLOWED = {
+    ("app/broker/messages.py", "time.time"): "monitors are told when an event happened",
     ("app/handlers/http_request/signing.py", "time.time"): "it is for the target of a request",
     ("app/handlers/http_request/verdict.py", "datetime.now"): "compared with a target's date",
     ("app/handlers/lines.py", "datetime.now"): "it is what a task's log lines show",

@@ -41,9 +41,16 @@ def redis_server(valkey: servers.Redis, directory: Path) -> Iterator[RedisPlug]:
 
 @pytest.fixture(scope="module")
 def lossy_lab(postgres_server: Plug, redis_server: RedisPlug, directory: Path) -> Iterator[Lab]:
-    """A lab with one worker, which must live through every loss here."""
+    """A lab with one worker, which must live through every loss here.
+
+    Without prepared statements each statement and its COMMIT are sent by themselves.
+    """
     with own_lab(
-        postgres_server.url, redis_server.url, directory, SIMULATED_WORK_SECONDS="0.1"
+        postgres_server.url,
+        redis_server.url,
+        directory,
+        SIMULATED_WORK_SECONDS="0.1",
+        DATABASE_PREPARED_STATEMENTS="false",
     ) as own:
         own.service.worker_app = "tests.faults.worker_app"
         own.service.start_worker()
@@ -121,6 +128,56 @@ def test_a_task_runs_once_and_soon_whatever_answer_is_lost(
     # The worker knows, too; not that it had lost the task.
     end = rf"task {task_id}: attempt 1 ends after \S+ s: COMPLETED"
     wait_for(lambda: re.search(end, lossy_lab.service.log("worker")), 5, "the worker says so")
+
+
+@pytest.fixture(scope="module")
+def prepared_lab(
+    postgres: servers.Postgres, valkey: servers.Redis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Lab, Plug]]:
+    """A lab as it is by default: a statement is carried out and committed in one go."""
+    directory = tmp_path_factory.mktemp("lost_answers_prepared")
+    with (
+        postgres_plug(postgres, directory) as plug,
+        redis_plug(valkey, directory) as redis,
+        own_lab(plug.url, redis.url, directory, SIMULATED_WORK_SECONDS="0.1") as own,
+    ):
+        own.service.worker_app = "tests.faults.worker_app"
+        own.service.start_worker()
+        # Every connection has prepared what it needs; what follows is sent by its name alone.
+        for _ in range(3):
+            own.service.wait_until(own.service.create()["id"], "COMPLETED")
+        yield own, plug
+
+
+@pytest.mark.parametrize("transition", ["dispatched", "claimed", "completed"])
+def test_a_task_runs_once_and_soon_when_the_answer_to_a_prepared_statement_is_lost(
+    prepared_lab: tuple[Lab, Plug], transition: str
+) -> None:
+    lab, plug = prepared_lab
+    lost_before = plug.proxy.answers_cut
+    plug.proxy.cut_answer_to(f"EXECUTE {transition}_".encode())
+
+    status, task_id = post(lab)
+
+    assert status == 201
+    assert task_id is not None
+    wait_for(lambda: plug.proxy.answers_cut > lost_before, 5, f"the answer to {transition} is lost")
+    lab.service.wait_until(task_id, "COMPLETED", seconds=RUNS_WITHIN)
+    assert_ran_once(lab, task_id)
+
+
+def test_a_post_whose_answer_to_a_prepared_statement_is_lost_may_be_stored_and_then_runs_once(
+    prepared_lab: tuple[Lab, Plug],
+) -> None:
+    lab, plug = prepared_lab
+    before = rows(lab)
+    plug.proxy.cut_answer_to(b"EXECUTE created_")
+
+    assert post(lab) == (503, None)
+
+    (created,) = rows(lab).keys() - before.keys()
+    lab.service.wait_until(created, "COMPLETED", seconds=RUNS_WITHIN)
+    assert_ran_once(lab, created)
 
 
 @pytest.mark.parametrize("lost", [b"'created'", COMMIT], ids=["the statement", "the COMMIT"])
