@@ -72,6 +72,16 @@ def create_engine(
     return engine
 
 
+def _use_lock_of_the_loop(engine: Engine) -> None:
+    """Let coroutines make the first connections at the same time.
+
+    SQLAlchemy asks the server who it is under a lock. A thread's lock, which it takes unless some
+    listener says `asyncio`, would be held by one that is suspended, and stop the whole loop for
+    ever as soon as another wants it.
+    """
+    event.listen(engine.pool, "connect", lambda *_: None, asyncio=True)
+
+
 def _connect(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
     return wait.connect(lambda: dialect.connect(*arguments, **parameters))
 
@@ -115,6 +125,8 @@ class Database:
         )
         self._prepares = settings.database_prepared_statements
         self._silence = Silence(0.0) if in_event_loop else Silence()
+        if in_event_loop:
+            _use_lock_of_the_loop(self._engine)
         event.listen(self._engine, "after_cursor_execute", lambda *_: self._silence.end())
 
     @property
