@@ -15,6 +15,7 @@ from app.api.head import HeadAsGet
 from app.api.limits import BodyLimit
 from app.api.measuring import Measuring
 from app.api.openapi import describe
+from app.api.pages import PAGE_LANES, open_pages
 from app.broker.celery import create_celery
 from app.broker.loop_publisher import LoopPublisher
 from app.broker.publisher import Publisher
@@ -23,7 +24,6 @@ from app.db.engine import Database
 from app.errors import Unavailable
 from app.handlers import registry
 from app.services.health import Health
-from app.services.lanes import Lanes
 from app.services.lifecycle.dispatch import Dispatcher
 from app.services.reading import open_reader
 from app.services.tasks import open_writer
@@ -31,8 +31,6 @@ from app.settings import Settings, get_settings
 
 # Seconds that tasks created last have to be published before the process ends.
 _DRAIN_SECONDS = 2.0
-# Pages of the list that are read at a time, each on a connection of its own.
-_PAGE_LANES = 4
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +93,7 @@ def _open(settings: Settings) -> Resources:
     )
     # For the writer, the dispatcher, the reader, and pages.
     loop_database = Database(
-        settings, pool_size=3 + _PAGE_LANES, application_name="task-manager api", in_event_loop=True
+        settings, pool_size=3 + PAGE_LANES, application_name="task-manager api", in_event_loop=True
     )
     loop_publisher = LoopPublisher(celery, settings)
     health = Health(
@@ -117,11 +115,7 @@ def _open(settings: Settings) -> Resources:
         dispatcher,
         open_writer(loop_database, dispatcher, settings),
         open_reader(loop_database, settings),
-        Lanes(
-            _PAGE_LANES,
-            most_waiting=settings.max_waiting_reads,
-            patience_seconds=settings.database_timeout_seconds,
-        ),
+        open_pages(loop_database, settings),
         health,
         settings,
     )

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from app.api.pages import Pages
 from app.broker.loop_publisher import LoopPublisher
 from app.broker.publisher import Publisher
 from app.db.engine import Database
 from app.services.health import Health
-from app.services.lanes import Lanes
 from app.services.lifecycle.dispatch import Dispatcher
 from app.services.reading import Reader
 from app.services.tasks import Writer
@@ -31,7 +31,7 @@ class Resources:
     dispatcher: Dispatcher
     writer: Writer
     reader: Reader
-    page_lanes: Lanes
+    pages: Pages
     health: Health
     settings: Settings
 

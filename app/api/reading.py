@@ -7,14 +7,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 
-from app.api.conditional import answer
+from app.api.conditional import answer, tagged
 from app.api.dependencies import LARGEST_ID, TaskId, resources_of
 from app.api.listing import comma_separated, next_page_link
 from app.api.responses import CONDITIONAL, LINK, NOT_MODIFIED, problems
 from app.api.schemas import TaskOut
 from app.domain.priority import Priority
 from app.domain.status import Status
-from app.services import reading as service
+from app.services.reading import PageOf
 
 # As many digits as every id that there can be has at most.
 _DIGITS = 18
@@ -58,7 +58,8 @@ router = APIRouter(tags=["tasks"], route_class=ReadRoute)
 )
 async def read(request: Request, task_id: TaskId) -> Response:
     """Return a task with its status, times, result and error."""
-    return answer(request, await resources_of(request).reader.submit(task_id))
+    task = await resources_of(request).reader.submit(task_id)
+    return answer(request, tagged(task.encode()))
 
 
 _LISTED: dict[str, Any] = {
@@ -88,15 +89,9 @@ async def list_tasks(
     ] = None,
 ) -> Response:
     """Return tasks, newest first. The Link header leads through all of them, page by page."""
-    resources = resources_of(request)
-    page = await service.list_tasks(
-        resources.loop_database,
-        resources.page_lanes,
-        service.Filter(status, priority, before),
-        skip=skip,
-        limit=limit,
-    )
+    wanted = PageOf(frozenset(status), frozenset(priority), before, skip, limit)
+    found, next_before = await resources_of(request).pages.get(wanted)
     links = {}
-    if page.next_before is not None:
-        links["Link"] = next_page_link(request, before=page.next_before)
-    return answer(request, page.json, links)
+    if next_before is not None:
+        links["Link"] = next_page_link(request, before=next_before)
+    return answer(request, found, links)

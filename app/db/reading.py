@@ -5,7 +5,7 @@ many times its size in memory. Where a payload may hold secrets, a mark stands f
 else has concealed them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -165,8 +165,8 @@ def read_page(
     connection: Connection,
     terms: Terms,
     *,
-    statuses: Sequence[Status],
-    priorities: Sequence[Priority],
+    statuses: Collection[Status],
+    priorities: Collection[Priority],
     before: int | None,
     skip: int,
     limit: int,
@@ -181,8 +181,8 @@ def read_page(
 
 def page_query(
     *,
-    statuses: Sequence[Status],
-    priorities: Sequence[Priority],
+    statuses: Collection[Status],
+    priorities: Collection[Priority],
     before: int | None,
     skip: int,
     limit: int,

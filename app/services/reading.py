@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 
 from app.db import reading as store
@@ -86,12 +86,14 @@ def _backoff_json(backoff: Backoff) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """Which tasks to list. Empty lists mean any; `before` means ids below it."""
+class PageOf:
+    """Which tasks to list. No values mean any; `before` means ids below it."""
 
-    statuses: list[Status] = field(default_factory=list)
-    priorities: list[Priority] = field(default_factory=list)
-    before: int | None = None
+    statuses: frozenset[Status]
+    priorities: frozenset[Priority]
+    before: int | None
+    skip: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +104,15 @@ class Page:
     next_before: int | None
 
 
-async def list_tasks(
-    database: Database, lanes: Lanes, wanted: Filter, *, skip: int, limit: int
-) -> Page:
-    """Return a page of up to `limit` tasks. `database` is one for the event loop.
+async def list_tasks(database: Database, lanes: Lanes, wanted: PageOf) -> Page:
+    """Return a page of tasks. `database` is one for the event loop.
 
     Raises DatabaseUnavailable, Overloaded.
     """
-    return await lanes.run(partial(_page, database, wanted, skip, limit))
+    return await lanes.run(partial(_page, database, wanted))
 
 
-def _page(database: Database, wanted: Filter, skip: int, limit: int) -> Page:
+def _page(database: Database, wanted: PageOf) -> Page:
     with database.statement() as connection:
         page = store.read_page(
             connection,
@@ -120,8 +120,8 @@ def _page(database: Database, wanted: Filter, skip: int, limit: int) -> Page:
             statuses=wanted.statuses,
             priorities=wanted.priorities,
             before=wanted.before,
-            skip=skip,
-            limit=limit,
+            skip=wanted.skip,
+            limit=wanted.limit,
         )
     tasks = _unmarked(page.json or "", page.types or [], page.payloads or [])
-    return Page(f"[{tasks}]", page.last_id if page.found > limit else None)
+    return Page(f"[{tasks}]", page.last_id if page.found > wanted.limit else None)
