@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Executable,
     Float,
+    Select,
     Text,
-    and_,
     bindparam,
     case,
     cast,
@@ -24,7 +23,7 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy.dialects.postgresql import JSONB
 
 from app.db.engine import Connection
 from app.db.models import TaskRow
@@ -35,6 +34,10 @@ from app.domain.status import Status
 _LARGEST = 2**63 - 1
 # Stands for a payload. JSON has it only escaped (RFC 8259, section 7).
 MARK = "\x01"
+# Stands between two tasks until the last of them has been cut off. Nor has JSON this one.
+_SEPARATOR = "\x02"
+# As many tasks as PostgreSQL puts together at a time: a text of its own has 1 GB at most.
+_TOGETHER = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +64,15 @@ class TaskText(NamedTuple):
 
 
 class PageText(NamedTuple):
-    """The JSON of some tasks, without brackets, and what the marks in it stand for.
+    """The JSON of some tasks, without brackets, and what the marks in it stand for, in its order.
 
-    All but the count is None where there is nothing of it.
+    And where the next page starts, if there is one.
     """
 
-    # How many there are, and one more if there is a next page.
-    found: int
-    # The lowest id on the page.
-    last_id: int | None
-    json: str | None
-    types: list[str] | None
-    payloads: list[str] | None
+    json: str
+    types: list[str]
+    payloads: list[str]
+    next_before: int | None
 
 
 def _json(column: Any) -> Any:
@@ -82,60 +82,74 @@ def _json(column: Any) -> Any:
 def _time(column: Any) -> Any:
     # Not in the session's time zone, which a pooler may have changed. This is a third faster than
     # to_char, which takes as long for a page as finding its rows.
-    text = func.replace(cast(func.timezone("UTC", column), Text), " ", "T")
+    return func.replace(cast(func.timezone("UTC", column), Text), " ", "T")
+
+
+def _time_or_null(column: Any) -> Any:
     # Unlike concat, the operator makes nothing of nothing.
-    return func.coalesce(literal('"') + text + literal('Z"'), "null")
+    return func.coalesce(literal('"') + _time(column) + literal('Z"'), "null")
 
 
-def _members(**values: Any) -> list[Any]:
-    """Return what writes these members of a JSON object, each with its comma."""
-    return [part for name, value in values.items() for part in (f',"{name}":', value)]
+def _once(value: Any) -> Any:
+    """Return what PostgreSQL is to make of a parameter once for a statement, not for each row."""
+    return select(value).scalar_subquery()
+
+
+def _joined(*parts: Any) -> Any:
+    """Return the SQL that joins texts and columns; the fewer parts, the faster."""
+    merged: list[Any] = []
+    for part in parts:
+        if merged and isinstance(merged[-1], str) and isinstance(part, str):
+            merged[-1] += part
+        else:
+            merged.append(part)
+    return func.concat(*merged)
 
 
 _longest = bindparam("p_longest", type_=Float)
 _is_open = TaskRow.type == func.any(cast(bindparam("p_open"), ARRAY(Text)))
-_JSON = func.concat(
-    '{"id":',
-    TaskRow.id,
-    *_members(
-        title=_json(TaskRow.title),
-        description=_json(TaskRow.description),
-        priority=_json(TaskRow.priority),
-        status=_json(TaskRow.status),
-        created_at=_time(TaskRow.created_at),
-        started_at=_time(TaskRow.started_at),
-        completed_at=_time(TaskRow.completed_at),
-        result=func.coalesce(cast(TaskRow.result, Text), "null"),
-        error_info=_json(TaskRow.error_info),
-        type=_json(TaskRow.type),
-        payload=case((_is_open, cast(TaskRow.payload, Text)), else_=MARK),
-        queue=_json(TaskRow.queue),
-        attempt=TaskRow.attempt,
-        max_attempts=TaskRow.max_attempts,
-        backoff=func.coalesce(
-            cast(TaskRow.backoff, Text),
-            cast(bindparam("p_backoffs", type_=Text), JSONB).op("->>")(TaskRow.type),
-            bindparam("p_backoff", type_=Text),
-        ),
-        timeout_seconds=func.coalesce(
-            cast(case((TaskRow.timeout_seconds < _longest, TaskRow.timeout_seconds)), Text),
-            case((TaskRow.timeout_seconds.is_not(None), cast(_longest, Text))),
-            cast(bindparam("p_limits", type_=Text), JSONB).op("->>")(TaskRow.type),
-            cast(_longest, Text),
-        ),
-        run_at=_time(TaskRow.run_at),
-        updated_at=_time(TaskRow.updated_at),
-        cancel_requested_at=_time(TaskRow.cancel_requested_at),
-        worker=_json(TaskRow.worker),
-        # A whole number is written as one with a fraction, as it always was.
-        progress=case(
-            (TaskRow.progress.in_([0, 1]), func.concat(TaskRow.progress, ".0")),
-            else_=cast(TaskRow.progress, Text),
-        ),
-        progress_note=_json(TaskRow.progress_note),
-    ),
-    "}",
+_backoff = func.coalesce(
+    cast(TaskRow.backoff, Text),
+    _once(cast(bindparam("p_backoffs", type_=Text), JSONB)).op("->>")(TaskRow.type),
+    bindparam("p_backoff", type_=Text),
 )
+_timeout_seconds = func.coalesce(
+    cast(case((TaskRow.timeout_seconds < _longest, TaskRow.timeout_seconds)), Text),
+    case((TaskRow.timeout_seconds.is_not(None), cast(_longest, Text))),
+    _once(cast(bindparam("p_limits", type_=Text), JSONB)).op("->>")(TaskRow.type),
+    cast(_longest, Text),
+)
+# A whole number is written as one with a fraction, as it always was.
+_progress = case(
+    (TaskRow.progress.in_([0, 1]), func.concat(TaskRow.progress, ".0")),
+    else_=cast(TaskRow.progress, Text),
+)
+# What a CHECK constraint allows needs no escaping.
+_JSON = _joined(
+    '{"id":', TaskRow.id,
+    ',"title":', func.to_json(TaskRow.title),
+    ',"description":', _json(TaskRow.description),
+    ',"priority":"', TaskRow.priority,
+    '","status":"', TaskRow.status,
+    '","created_at":"', _time(TaskRow.created_at),
+    'Z","started_at":', _time_or_null(TaskRow.started_at),
+    ',"completed_at":', _time_or_null(TaskRow.completed_at),
+    ',"result":', func.coalesce(cast(TaskRow.result, Text), "null"),
+    ',"error_info":', _json(TaskRow.error_info),
+    ',"type":', func.to_json(TaskRow.type),
+    ',"payload":', case((_is_open, cast(TaskRow.payload, Text)), else_=MARK),
+    ',"queue":"', TaskRow.queue,
+    '","attempt":', TaskRow.attempt,
+    ',"max_attempts":', TaskRow.max_attempts,
+    ',"backoff":', _backoff,
+    ',"timeout_seconds":', _timeout_seconds,
+    ',"run_at":"', _time(TaskRow.run_at),
+    'Z","updated_at":"', _time(TaskRow.updated_at),
+    'Z","cancel_requested_at":', _time_or_null(TaskRow.cancel_requested_at),
+    ',"worker":', _json(TaskRow.worker),
+    ',"progress":', _progress,
+    ',"progress_note":', _json(TaskRow.progress_note), "}",
+)  # fmt: skip
 _concealed = case((~_is_open, cast(TaskRow.payload, Text)))
 
 
@@ -172,11 +186,31 @@ def read_page(
     limit: int,
 ) -> PageText:
     """Return up to `limit` tasks, newest first, with ids below `before`; no values mean any."""
-    statement, values = page_query(
-        statuses=statuses, priorities=priorities, before=before, skip=skip, limit=limit
-    )
-    row = connection.execute(statement, {**values, **parameters(terms)}).one()
-    return PageText(*row)
+    own = parameters(terms)
+    texts: list[str] = []
+    types: list[str] = []
+    payloads: list[str] = []
+    while True:
+        count = min(limit, _TOGETHER)
+        # One more than wanted tells whether there are more.
+        statement, values = page_query(
+            statuses=statuses, priorities=priorities, before=before, skip=skip, limit=count + 1
+        )
+        ids, text, marked, concealed = connection.execute(statement, {**values, **own}).one()
+        if ids is None:
+            before = None
+            break
+        has_more = len(ids) > count
+        texts.append(text[: text.rindex(_SEPARATOR)] if has_more else text)
+        if marked:
+            # The one that was cut off may have been marked, too.
+            marks = texts[-1].count(MARK)
+            types += marked[:marks]
+            payloads += concealed[:marks]
+        before, skip, limit = ids[count - 1] if has_more else None, 0, limit - count
+        if not has_more or not limit:
+            break
+    return PageText(_SEPARATOR.join(texts).replace(_SEPARATOR, ","), types, payloads, before)
 
 
 def page_query(
@@ -186,7 +220,7 @@ def page_query(
     before: int | None,
     skip: int,
     limit: int,
-) -> tuple[Executable, dict[str, Any]]:
+) -> tuple[Select[Any], dict[str, Any]]:
     """Return the statement for a page, one of two, and its parameters."""
     values: dict[str, Any] = {"p_before": before or _LARGEST, "p_skip": skip, "p_limit": limit}
     wanted = (set(statuses or Status), set(priorities or Priority))
@@ -202,21 +236,18 @@ _skip = bindparam("p_skip", type_=BigInteger)
 _limit = bindparam("p_limit", type_=BigInteger)
 
 
-def _page(rows: Any) -> Executable:
-    """Return the statement that makes one row of a page's rows, of which one may be too many."""
-    newest_first = rows.c.id.desc()
-    numbered = select(rows, func.row_number().over(order_by=newest_first).label("number"))
-    row = numbered.subquery("numbered").c
-    order = row.number
+def _page(page: Select[Any]) -> Select[Any]:
+    """Return the statement that makes one row of a page's rows, in their order.
 
-    is_shown = row.number <= _limit
-    has_payload = and_(is_shown, row.payload.is_not(None))
+    Aggregates take rows as a subquery gives them (PostgreSQL's manual, "Aggregate Functions").
+    """
+    row = page.subquery("page").c
+    is_marked = row.payload.is_not(None)
     return select(
-        func.count(),
-        func.min(row.id).filter(is_shown),
-        func.string_agg(row.json, aggregate_order_by(literal(","), order)).filter(is_shown),
-        func.array_agg(aggregate_order_by(row.type, order)).filter(has_payload),
-        func.array_agg(aggregate_order_by(row.payload, order)).filter(has_payload),
+        func.array_agg(row.id),
+        func.string_agg(row.json, _SEPARATOR),
+        func.array_agg(row.type).filter(is_marked),
+        func.array_agg(row.payload).filter(is_marked),
     )
 
 
@@ -226,8 +257,7 @@ _PAGE = _page(
     .where(TaskRow.id < _before)
     .order_by(TaskRow.id.desc())
     .offset(_skip)
-    .limit(_limit + 1)
-    .subquery("rows")
+    .limit(_limit)
 )
 
 # The newest of each wanted combination of status and priority come from an index, one after the
@@ -261,7 +291,9 @@ _newest = (
     .join(_of_each, true())
     .order_by(_of_each.c.id.desc())
     .offset(_skip)
-    .limit(_limit + 1)
+    .limit(_limit)
     .cte("newest")
 )
-_FILTERED_PAGE = _page(select(*_columns).join(_newest, TaskRow.id == _newest.c.id).subquery("rows"))
+_FILTERED_PAGE = _page(
+    select(*_columns).join(_newest, TaskRow.id == _newest.c.id).order_by(TaskRow.id.desc())
+)

@@ -123,5 +123,4 @@ def _page(database: Database, wanted: PageOf) -> Page:
             skip=wanted.skip,
             limit=wanted.limit,
         )
-    tasks = _unmarked(page.json or "", page.types or [], page.payloads or [])
-    return Page(f"[{tasks}]", page.last_id if page.found > wanted.limit else None)
+    return Page(f"[{_unmarked(page.json, page.types, page.payloads)}]", page.next_before)

@@ -109,6 +109,12 @@ def test_links_keep_the_filters(client: httpx.Client) -> None:
     assert repeated == joined == [[11, 9, 8], [5, 3, 2]]
 
 
+def test_links_lead_through_tasks_that_are_all_of_one_status_and_priority(
+    client: httpx.Client,
+) -> None:
+    assert pages(client, "/tasks/?limit=2&priority=HIGH&status=NEW,PENDING") == [[11, 8], [5, 2]]
+
+
 def test_a_link_goes_on_after_what_was_skipped(client: httpx.Client) -> None:
     assert pages(client, "/tasks/?limit=4&skip=3") == [[8, 7, 6, 5], [4, 3, 2, 1], [0]]
 
