@@ -15,6 +15,7 @@ from sqlalchemy import (
     Float,
     Select,
     Text,
+    any_,
     bindparam,
     case,
     cast,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     literal,
     select,
     true,
+    tuple_,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -221,11 +223,12 @@ def page_query(
     skip: int,
     limit: int,
 ) -> tuple[Select[Any], dict[str, Any]]:
-    """Return the statement for a page, one of two, and its parameters."""
-    values: dict[str, Any] = {"p_before": before or _LARGEST, "p_skip": skip, "p_limit": limit}
+    """Return the statement for a page, one of three, and its parameters."""
+    values: dict[str, Any] = {"p_before": before or _LARGEST, "p_limit": limit}
     wanted = (set(statuses or Status), set(priorities or Priority))
     if wanted == (set(Status), set(Priority)):
-        return _PAGE, values
+        return (_SKIPPING_PAGE, values | {"p_skip": skip}) if skip else (_PAGE, values)
+    values["p_skip"] = skip
     values["p_statuses"], values["p_priorities"] = (sorted(each) for each in wanted)
     values["p_most"] = min(skip + limit, _LARGEST)
     return _FILTERED_PAGE, values
@@ -252,12 +255,29 @@ def _page(page: Select[Any]) -> Select[Any]:
 
 
 _columns = (TaskRow.id, _JSON.label("json"), TaskRow.type, _concealed.label("payload"))
-_PAGE = _page(
-    select(*_columns)
-    .where(TaskRow.id < _before)
-    .order_by(TaskRow.id.desc())
-    .offset(_skip)
-    .limit(_limit)
+_newest_first = TaskRow.id.desc()
+
+
+def _rows_of(ids: Select[Any]) -> Select[Any]:
+    """Return the SELECT of these tasks' rows.
+
+    By an array, which PostgreSQL takes for a short one. For a join with so many rows as a parameter
+    says it plans, once for all parameters, to read the whole table.
+    """
+    array = func.array(ids.scalar_subquery())
+    return select(*_columns).where(TaskRow.id == any_(array)).order_by(_newest_first)
+
+
+_PAGE = _page(select(*_columns).where(TaskRow.id < _before).order_by(_newest_first).limit(_limit))
+# What is skipped costs a look into an index, and nothing of it is written.
+_SKIPPING_PAGE = _page(
+    _rows_of(
+        select(TaskRow.id)
+        .where(TaskRow.id < _before)
+        .order_by(_newest_first)
+        .offset(_skip)
+        .limit(_limit)
+    )
 )
 
 # The newest of each wanted combination of status and priority come from an index, one after the
@@ -273,27 +293,28 @@ _priority = (
     .table_valued("value", name="wanted_priority")
     .render_derived()
 )
+# Not by the id alone, with the status and the priority being equal to these: for what may be rare,
+# PostgreSQL might then walk down the ids through the tasks of all others. Rows are compared as the
+# index has them, from the first to the last of this combination, and nothing else has this order.
+_place = tuple_(TaskRow.status, TaskRow.priority, TaskRow.id)
 _of_each = (
     select(TaskRow.id)
     .where(
-        TaskRow.status == _status.c.value,
-        TaskRow.priority == _priority.c.value,
-        TaskRow.id < _before,
+        _place < tuple_(_status.c.value, _priority.c.value, _before),
+        _place > tuple_(_status.c.value, _priority.c.value, literal(0)),
     )
-    .order_by(TaskRow.id.desc())
+    .order_by(TaskRow.status.desc(), TaskRow.priority.desc(), _newest_first)
     .limit(bindparam("p_most", type_=BigInteger))
     .lateral("of_each")
 )
-_newest = (
-    select(_of_each.c.id)
-    .select_from(_status)
-    .join(_priority, true())
-    .join(_of_each, true())
-    .order_by(_of_each.c.id.desc())
-    .offset(_skip)
-    .limit(_limit)
-    .cte("newest")
-)
 _FILTERED_PAGE = _page(
-    select(*_columns).join(_newest, TaskRow.id == _newest.c.id).order_by(TaskRow.id.desc())
+    _rows_of(
+        select(_of_each.c.id)
+        .select_from(_status)
+        .join(_priority, true())
+        .join(_of_each, true())
+        .order_by(_of_each.c.id.desc())
+        .offset(_skip)
+        .limit(_limit)
+    )
 )
