@@ -1,5 +1,6 @@
 """Fixtures: servers once a run, a database and a Redis for each test that asks for one."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,8 +8,30 @@ import pytest
 
 from app.db.engine import Connection, Database
 from app.settings import Settings
-from tests import servers
+from tests import pooler, servers
 from tests.service import Service, running
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a program that is not here; not in continuous integration, though."""
+    if os.environ.get("CI") or pooler.program():
+        return
+    left_out = [item for item in items if item.get_closest_marker("pooler")]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+        config.stash[_LEFT_OUT] = f"{len(left_out)} tests are left out: {pooler.MISSING}"
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what was left out, where nobody overlooks it."""
+    if message := config.stash.get(_LEFT_OUT, None):
+        terminalreporter.write_line(message, yellow=True)
+
+
+_LEFT_OUT = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
