@@ -1,0 +1,228 @@
+"""Measures what a task costs and how far the service scales here, and prints it as Markdown.
+
+Run as `python -m benchmarks.scaling [SECTION ...]`, from the project's folder; a whole run takes a
+quarter of an hour. docs/scaling.md holds one run's output. Nothing is compared with other services
+here, and a figure holds only for the machine and the moment.
+"""
+
+import argparse
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from app.db import attempts
+from app.domain.priority import QueueName
+from app.services.lifecycle import maintenance
+from benchmarks.scaling_report import median, say, table
+from benchmarks.scaling_retention import keep
+from benchmarks.scaling_stage import ROOT, TABLES, Size, Stage, until
+
+Figures = dict[Any, list[float]]
+
+
+def cost(stage: Stage, size: Size) -> None:
+    """What one task costs the servers, to create and to run."""
+    columns: dict[str, dict[str, float]] = {}
+    for connections in (1, 16):
+        stage.clear()
+        before, memory = stage.counters(), stage.redis.info("memory")["used_memory"]
+        with stage.api(warm=False):
+            stage.load(size.seconds, connections)
+            held = stage.connections()
+        tasks = stage.number("SELECT count(*) FROM tasks")
+        columns[f"created, {connections} at a time"] = per_task(stage, before, tasks)
+        message = (stage.redis.info("memory")["used_memory"] - memory) / tasks
+    before = stage.counters()
+    with stage.workers():
+        stage.wait_until_done()
+        held |= stage.connections()
+    columns["run"] = per_task(stage, before, tasks)
+    say(f"### Cost of a task (of {tasks:,.0f}; no-op, one API process, one worker of two slots)\n")
+    table(["", *columns], [[name, *(c[name] for c in columns.values())] for name in before])
+    say(f"\nA waiting message takes {message:,.0f} bytes of Redis.\n")
+    for how in ("VACUUM ANALYZE", "VACUUM FULL"):
+        stage.sql(how)
+        sizes = [
+            (
+                stage.number(f"SELECT pg_table_size('{name}')") / tasks,
+                stage.number(f"SELECT pg_indexes_size('{name}')") / tasks,
+            )
+            for name in TABLES
+        ]
+        say(f"Bytes in PostgreSQL for a task that has run, after {how}:\n")
+        rows: list[list[Any]] = [[n, *s] for n, s in zip(TABLES, sizes, strict=True)]
+        rows.append(["together", *(sum(column) for column in zip(*sizes, strict=True))])
+        table(["table", "rows", "indexes"], rows)
+        say()
+    say(f"Connections held: {held}\n")
+
+
+def per_task(stage: Stage, before: dict[str, float], tasks: float) -> dict[str, float]:
+    """Return what the servers have counted since, for one task."""
+    return {name: (now - before[name]) / tasks for name, now in stage.counters().items()}
+
+
+def idle(stage: Stage, size: Size) -> None:
+    """What the service asks of the servers while nobody asks anything of it."""
+    stage.clear()
+    with stage.api(warm=False), stage.workers():
+        time.sleep(8)
+        before = stage.counters()
+        time.sleep(10)
+        after = stage.counters()
+    say("### Idle: an API process and a worker of two slots, a second\n")
+    names = [name for name in after if name != "commits"]
+    table(names, [[(after[name] - before[name]) / 10 for name in names]])
+    say()
+
+
+def api(stage: Stage, size: Size) -> None:
+    """New tasks a second by API processes, and by connections."""
+    kinds = [(1, 1), (1, 4), (1, 16), (1, 64), (2, 16), (2, 64), (3, 16), (3, 64)]
+    found: dict[Any, list[dict[str, float]]] = defaultdict(list)
+    for _ in range(size.rounds):
+        for processes in (1, 2, 3):
+            stage.clear()
+            with stage.api(processes):
+                for kind in (kind for kind in kinds if kind[0] == processes):
+                    found[kind].append(stage.load(size.seconds, kind[1]))
+    say("### POST /tasks/ by API processes (no worker runs)\n")
+    table(
+        ["API processes", "connections", "a second", "p50, ms", "p99, ms"],
+        [
+            [
+                *kind,
+                *(median(each[name] for each in found[kind]) for name in ("rate", "p50", "p99")),
+            ]
+            for kind in kinds
+        ],
+    )
+    say()
+
+
+def workers(stage: Stage, size: Size) -> None:
+    """No-op tasks a second by workers and their slots."""
+    kinds = [(1, 1), (1, 2), (1, 4), (2, 2), (3, 2)]
+    found: Figures = defaultdict(list)
+    for _ in range(size.rounds):
+        for nodes, slots in kinds:
+            stage.clear()
+            stage.waiting(size.backlog)
+            with stage.workers(nodes, slots):
+                stage.wait_until_done()
+            # Without the first and the last tenth, in which some have not begun or have no more.
+            found[nodes, slots].append(
+                size.backlog
+                * 0.8
+                / stage.number(
+                    "SELECT percentile_disc(0.9) WITHIN GROUP (ORDER BY t) -"
+                    " percentile_disc(0.1) WITHIN GROUP (ORDER BY t)"
+                    " FROM (SELECT extract(epoch FROM completed_at) AS t FROM tasks) AS ends"
+                )
+            )
+    say("### Runs by workers (no-op tasks; nothing is created meanwhile)\n")
+    table(
+        ["workers", "slots each", "tasks a second"],
+        [[*kind, median(found[kind])] for kind in kinds],
+    )
+    say()
+
+
+def waiting(stage: Stage, size: Size) -> None:
+    """What a crowd of waiting tasks costs."""
+    rows = []
+    for count in (1_000, size.rows):
+        stage.clear()
+        memory = stage.redis.info("memory")["used_memory"]
+        messages = stage.waiting(count)
+        memory = stage.redis.info("memory")["used_memory"] - memory
+        rounds = [timed(lambda: one_round(stage)) for _ in range(20)]
+        claims = []
+        for message in messages[:: len(messages) // 200][:200]:
+            with stage.database.statement() as connection:
+                began_at = time.perf_counter()
+                assert attempts.claim(
+                    connection, message.task_id, QueueName.LOW, "w/1", 600, [message.type]
+                )
+                claims.append(time.perf_counter() - began_at)
+        stage.redis.flushall()
+        began_at = time.monotonic()
+        until(partial(is_back, stage, count - len(claims)), 900, pause=0.5)
+        back = time.monotonic() - began_at
+        rows.append([f"{count:,}", memory / 1e6, median(rounds) * 1e3, median(claims) * 1e3, back])
+    say("### Tasks that wait\n")
+    head = ["waiting", "Redis, MB", "a round of maintenance, ms", "a claim, ms"]
+    table([*head, "all published again after Redis lost everything, s"], rows)
+    say()
+
+
+def is_back(stage: Stage, wanted: int) -> bool:
+    """Return whether so many messages are in the queue again, after one more round."""
+    return one_round(stage) and int(stage.redis.llen("low")) >= wanted
+
+
+def one_round(stage: Stage) -> bool:
+    """Do a round of maintenance, as a worker does twice a second."""
+    return maintenance.run_round(stage.database, stage.publisher, stage.settings)
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Return how many seconds it takes."""
+    began_at = time.perf_counter()
+    call()
+    return time.perf_counter() - began_at
+
+
+SECTIONS: dict[str, Callable[[Stage, Size], None]] = {
+    "cost": cost,
+    "idle": idle,
+    "api": api,
+    "workers": workers,
+    "waiting": waiting,
+    "retention": keep,
+}
+
+
+def main() -> int:
+    """Measure the sections that are named, or all; return the exit code."""
+    parser = argparse.ArgumentParser(prog="benchmarks.scaling", description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="SECTION")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="ended or waiting tasks")
+    parser.add_argument("--seconds", type=int, default=5, help="length of each load")
+    parser.add_argument("--rounds", type=int, default=3, help="of each, interleaved")
+    parser.add_argument("--backlog", type=int, default=10_000, help="tasks for workers to run")
+    given = parser.parse_args()
+    if shutil.which("wrk") is None:
+        sys.exit("wrk is needed for the load: apt-get install wrk")
+    # Maintenance has much to say of what is done to it here.
+    logging.disable(logging.WARNING)
+    size = Size(given.rows, given.seconds, given.rounds, given.backlog)
+    git = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        stage = Stage(Path(folder), stack)
+        version = stage.sql("SHOW server_version")[0][0]
+        say(
+            f"Commit {commit.stdout.strip()}, {os.cpu_count()} cores, Python"
+            f" {platform.python_version()}, PostgreSQL {version}, Valkey"
+            f" {stage.redis.info('server').get('valkey_version', '')}. Medians of {given.rounds}"
+            f" rounds of {given.seconds} s.\n"
+        )
+        for name in given.sections or SECTIONS:
+            SECTIONS[name](stage, size)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
