@@ -36,20 +36,27 @@ def cost(stage: Stage, size: Size) -> None:
     columns: dict[str, dict[str, float]] = {}
     for connections in (1, 16):
         stage.clear()
-        before, memory = stage.counters(), stage.redis.info("memory")["used_memory"]
-        with stage.api(warm=False):
-            stage.load(size.seconds, connections)
+        with stage.api():
+            stage.clear()
+            before, memory = stage.counters(), stage.redis.info("memory")["used_memory"]
+            tasks = stage.load(size.seconds, connections)["count"]
+            # The last ones are recorded as published.
+            time.sleep(1)
+            columns[f"created, {connections} at a time"] = per_task(stage, before, tasks)
             held = stage.connections()
-        tasks = stage.number("SELECT count(*) FROM tasks")
-        columns[f"created, {connections} at a time"] = per_task(stage, before, tasks)
         message = (stage.redis.info("memory")["used_memory"] - memory) / tasks
-    before = stage.counters()
+    stage.clear()
     with stage.workers():
+        until(partial(stage.number, "SELECT count(*) FROM workers"), 60)
+        messages = stage.waiting(size.backlog)
+        before, tasks = stage.counters(), size.backlog
+        stage.publish(messages)
         stage.wait_until_done()
+        columns["run"] = per_task(stage, before, tasks)
         held |= stage.connections()
-    columns["run"] = per_task(stage, before, tasks)
-    say(f"### Cost of a task (of {tasks:,.0f}; no-op, one API process, one worker of two slots)\n")
-    table(["", *columns], [[name, *(c[name] for c in columns.values())] for name in before])
+    say("### Cost of a task (no-op; one API process, one worker of two slots)\n")
+    names = [*dict.fromkeys(name for column in columns.values() for name in column)]
+    table(["", *columns], [[n, *(c.get(n, "") for c in columns.values())] for n in names])
     say(f"\nA waiting message takes {message:,.0f} bytes of Redis.\n")
     for how in ("VACUUM ANALYZE", "VACUUM FULL"):
         stage.sql(how)
@@ -69,8 +76,9 @@ def cost(stage: Stage, size: Size) -> None:
 
 
 def per_task(stage: Stage, before: dict[str, float], tasks: float) -> dict[str, float]:
-    """Return what the servers have counted since, for one task."""
-    return {name: (now - before[name]) / tasks for name, now in stage.counters().items()}
+    """Return what has been counted since, for one task."""
+    now = stage.counters()
+    return {name: (now[name] - before[name]) / tasks for name in now if name in before}
 
 
 def idle(stage: Stage, size: Size) -> None:
@@ -82,7 +90,7 @@ def idle(stage: Stage, size: Size) -> None:
         time.sleep(10)
         after = stage.counters()
     say("### Idle: an API process and a worker of two slots, a second\n")
-    names = [name for name in after if name != "commits"]
+    names = [name for name in after if name in before and name != "commits"]
     table(names, [[(after[name] - before[name]) / 10 for name in names]])
     say()
 
@@ -118,7 +126,7 @@ def workers(stage: Stage, size: Size) -> None:
     for _ in range(size.rounds):
         for nodes, slots in kinds:
             stage.clear()
-            stage.waiting(size.backlog)
+            stage.publish(stage.waiting(size.backlog))
             with stage.workers(nodes, slots):
                 stage.wait_until_done()
             # Without the first and the last tenth, in which some have not begun or have no more.
@@ -146,6 +154,7 @@ def waiting(stage: Stage, size: Size) -> None:
         stage.clear()
         memory = stage.redis.info("memory")["used_memory"]
         messages = stage.waiting(count)
+        stage.publish(messages)
         memory = stage.redis.info("memory")["used_memory"] - memory
         rounds = [timed(lambda: one_round(stage)) for _ in range(20)]
         claims = []

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import psycopg2
 import redis
 
@@ -91,6 +92,8 @@ class Stage:
         postgres = stack.enter_context(EmbeddedPostgres(folder / "postgres", options=options))
         valkey = stack.enter_context(EmbeddedValkey(folder / "valkey"))
         self.url, self.redis_url, self.port = postgres.url(), valkey.url(0), free_port()
+        # What is at work, by the name under which its processor time is shown.
+        self.running: dict[str, list[int]] = {"PostgreSQL": [postgres.pid], "Redis": [valkey.pid]}
         self.environment = {
             **os.environ,
             "DATABASE_URL": self.url,
@@ -123,7 +126,7 @@ class Stage:
         return float(self.sql(statement, **values)[0][0] or 0)
 
     @contextmanager
-    def _process(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    def _process(self, name: str, *command: str) -> Iterator[subprocess.Popen[bytes]]:
         with (self.folder / "processes.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", *command],
@@ -133,9 +136,11 @@ class Stage:
                 stderr=log,
                 start_new_session=True,
             )
+        self.running.setdefault(name, []).append(process.pid)
         try:
             yield process
         finally:
+            self.running[name].remove(process.pid)
             process.terminate()
             try:
                 process.wait(30)
@@ -147,7 +152,7 @@ class Stage:
         """Run the API, with some load behind it if `warm`."""
         command = ["uvicorn", "main:app", "--no-access-log", "--log-level", "warning"]
         command += ["--port", str(self.port), "--workers", str(processes)]
-        with self._process(*command):
+        with self._process("API", *command):
             until(self._answers, 30)
             if warm:
                 self.load(2)
@@ -165,7 +170,8 @@ class Stage:
         with ExitStack() as stack:
             for node in range(nodes):
                 command = ["celery", "-A", "app.worker.celery", "worker", f"-c{slots}"]
-                stack.enter_context(self._process(*command, f"--hostname=w{node}@bench"))
+                command += [f"--hostname=w{node}@bench"]
+                stack.enter_context(self._process("worker", *command))
             yield
 
     def load(self, seconds: float, connections: int = 16) -> dict[str, float]:
@@ -197,15 +203,18 @@ class Stage:
         self.sql("VACUUM ANALYZE")
 
     def waiting(self, count: int) -> list[TaskMessage]:
-        """Store so many tasks that wait in a queue, and publish them."""
+        """Store so many tasks as wait in a queue, and return their messages."""
         messages = [
             TaskMessage(task_id, QueueName.LOW, "simulated_work", "a task of the benchmark", at)
             for task_id, at in self.sql(WAITING, count=count)
         ]
-        for start in range(0, count, 500):
-            assert self.publisher.publish(messages[start : start + 500])
         self.sql("VACUUM ANALYZE")
         return messages
+
+    def publish(self, messages: list[TaskMessage]) -> None:
+        """Put messages into their queue."""
+        for start in range(0, len(messages), 500):
+            assert self.publisher.publish(messages[start : start + 500])
 
     def wait_until_done(self, seconds: float = 300) -> None:
         """Wait until every task has ended."""
@@ -238,10 +247,22 @@ class Stage:
             "Redis bytes in and out": float(
                 stats["total_net_input_bytes"] + stats["total_net_output_bytes"]
             ),
+            **{f"processor ms, {name}": self.processor(name) for name in self.running},
         }
 
+    def processor(self, name: str) -> float:
+        """Return the milliseconds of processor time that a part and its children have used."""
+        total = 0.0
+        for pid in self.running[name]:
+            main = psutil.Process(pid)
+            for process in [main, *main.children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):
+                    # Those of children that have ended are their parent's.
+                    total += sum(process.cpu_times()[:4])
+        return total * 1000
 
-def until(probe: Callable[[], bool], seconds: float, pause: float = 0.05) -> None:
+
+def until(probe: Callable[[], object], seconds: float, pause: float = 0.05) -> None:
     """Ask again and again until the answer is true, for so long."""
     deadline = time.monotonic() + seconds
     while not probe():
