@@ -22,6 +22,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    union_all,
 )
 
 from app.db.attempts import seconds
@@ -35,9 +36,6 @@ from app.domain.status import WAITING, Status
 from app.domain.task import TaskMessage
 
 _WAITING = TaskRow.status.in_(sorted(WAITING))
-_URGENCY = case(
-    {queue.value: rank for rank, queue in enumerate(QUEUES_BY_URGENCY)}, value=TaskRow.queue
-)
 
 
 def undispatched(connection: Connection, limit: int) -> list[TaskMessage]:
@@ -68,10 +66,26 @@ def is_undispatched() -> ColumnElement[bool]:
     )
 
 
+# Each queue's first ones come out of an index in their order. To sort all queues together would
+# mean to sort all that is due again for every batch, of which there may be a million.
+_due = union_all(
+    *(
+        select(
+            select(TaskRow.id, TaskRow.queue, TaskRow.type, TaskRow.title, TaskRow.run_at)
+            .where(TaskRow.queue == queue.value, is_undispatched())
+            .order_by(TaskRow.run_at, TaskRow.id)
+            .limit(bindparam("p_limit"))
+            .subquery(queue.value)
+        )
+        for queue in QUEUES_BY_URGENCY
+    )
+).subquery("due")
+_urgency = case(
+    {queue.value: rank for rank, queue in enumerate(QUEUES_BY_URGENCY)}, value=_due.c.queue
+)
 _UNDISPATCHED = (
-    select(TaskRow.id, TaskRow.queue, TaskRow.type, TaskRow.title, func.now().label("now"))
-    .where(is_undispatched())
-    .order_by(_URGENCY, TaskRow.run_at, TaskRow.id)
+    select(_due.c.id, _due.c.queue, _due.c.type, _due.c.title, func.now().label("now"))
+    .order_by(_urgency, _due.c.run_at, _due.c.id)
     .limit(bindparam("p_limit"))
 )
 

@@ -122,10 +122,13 @@ class TaskRow(Base):
         CheckConstraint("progress BETWEEN 0 AND 1", "progress_range"),
         CheckConstraint("attempt BETWEEN 0 AND max_attempts", "attempt_range"),
         CheckConstraint("timeout_seconds > 0", "timeout_positive"),
-        # What is to be published: new tasks, due retries, tasks that changed their queue.
+        # What is to be published, in that order: new tasks, due retries, tasks that changed their
+        # queue.
         Index(
-            "ix_tasks_undispatched",
+            "ix_tasks_undispatched_queue",
+            "queue",
             "run_at",
+            "id",
             postgresql_where=text(f"status IN ({_WAITING}) AND dispatched_at IS NULL"),
         ),
         # What should have a message in Redis, oldest first, for finding lost messages.

@@ -59,6 +59,18 @@ def _of_queue(queue: QueueName, *conditions: Any) -> ColumnElement[bool]:
     return and_(TaskRow.queue == queue.value, *conditions)
 
 
+def _has_undispatched(queue: QueueName) -> ColumnElement[bool]:
+    # The first of its index, in its order. Without one PostgreSQL might as well take the index of
+    # what waits, and look in vain at a million tasks that are in Redis.
+    first = (
+        select(TaskRow.id)
+        .where(TaskRow.queue == queue.value, is_undispatched())
+        .order_by(TaskRow.run_at, TaskRow.id)
+        .limit(1)
+    )
+    return first.scalar_subquery().is_not(None)
+
+
 _WAITS = TaskRow.status.in_(sorted(WAITING))
 _TRY_LEAD = select(
     func.pg_try_advisory_xact_lock(_LOCK_KEY),
@@ -86,5 +98,5 @@ _TRY_LEAD = select(
             for queue in QUEUES_BY_URGENCY
         )
     ),
-    _any(is_undispatched()),
+    or_(*(_has_undispatched(queue) for queue in QUEUES_BY_URGENCY)),
 )

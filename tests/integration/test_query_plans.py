@@ -121,7 +121,7 @@ LISTS = [
     ),
 ]
 REPAIRS = [
-    (maintenance._UNDISPATCHED, {}, "ix_tasks_undispatched"),
+    (maintenance._UNDISPATCHED, {}, "ix_tasks_undispatched_queue"),
     (
         maintenance._FORGET_LOST,
         {"p_queue": "low", "p_oldest": None, "p_patience": 2},
@@ -158,7 +158,7 @@ PASTS = [
     (history._LINES, {"p_of_attempt": 3, **_PAGE}, "pk_task_logs"),
 ]
 OF_WHAT_IS_DUE = [
-    (maintenance._UNDISPATCHED, {"p_limit": 500}, "ix_tasks_undispatched"),
+    (maintenance._UNDISPATCHED, {"p_limit": 500}, "ix_tasks_undispatched_queue"),
     (waiting._OLDEST_WAITING, {}, "ix_tasks_waiting"),
     *(
         (
@@ -315,6 +315,22 @@ def test_a_round_with_nothing_to_do_costs_a_look_into_each_index(large: Connecti
     found = plan(large, rounds._TRY_LEAD, parameters)
     for index in ("ix_tasks_lease", "ix_tasks_waiting", "ix_tasks_dispatched"):
         assert index in found, found
-    assert "ix_tasks_undispatched" in found
+    assert "ix_tasks_undispatched_queue" in found
     assert "Seq Scan" not in found
     assert blocks(large, rounds._TRY_LEAD, parameters) < 60
+
+
+def test_of_very_many_that_are_due_a_batch_is_read_and_not_all_are_sorted(
+    scheduled: Connection,
+) -> None:
+    # The last test of this table: what is undone here stays in its indexes.
+    with scheduled.begin_nested() as undone:
+        due = "UPDATE tasks SET run_at = now() - interval '2 s' WHERE status = 'PENDING'"
+        scheduled.execute(text(due))
+        found = plan(scheduled, maintenance._UNDISPATCHED, {"p_limit": 50})
+        read = blocks(scheduled, maintenance._UNDISPATCHED, {"p_limit": 50})
+        undone.rollback()
+    assert found.count("ix_tasks_undispatched_queue") == 4
+    assert "Seq Scan" not in found
+    # For up to 50 of each queue a block each; all that is due lies in thousands.
+    assert read < 400
