@@ -34,6 +34,7 @@ from app.worker.watch import WatchStep
 
 celery = create_celery(get_settings(), publisher_only=False)
 celery.conf.worker_consumer = "app.worker.consumer:PatientConsumer"
+celery.conf.worker_pool = "app.worker.prefork:TaskPool"
 celery.events.dispatcher_cls = "app.worker.events:BatchingDispatcher"
 celery.steps["worker"] |= {MaintenanceStep, WatchStep}
 register(celery)

@@ -8,11 +8,9 @@ from typing import Any
 
 import redis
 from celery import Celery
-from celery.events import EventDispatcher
 
 from app.broker.celery import create_celery
 from app.settings import Settings
-from app.worker.celery import celery as worker_celery
 from app.worker.events import MOST_AT_ONCE, BatchingDispatcher
 from tests.lab import Lab
 from tests.support import wait_for
@@ -122,9 +120,3 @@ def test_what_cannot_be_sent_does_not_fill_the_memory(settings: Settings) -> Non
         sender.flush()
 
     assert len(sender._outbound_buffer) < 1000
-
-
-def test_a_worker_sends_its_events_so() -> None:
-    sender = worker_celery.events.Dispatcher
-    assert issubclass(sender, BatchingDispatcher)
-    assert sender is not EventDispatcher

@@ -1,0 +1,75 @@
+"""Celery's pool of processes, with less to do for each task in the worker's main process.
+
+Owns three short cuts, and nothing of how processes are made, watched and ended:
+
+- A task is written to an idle process at once. Celery waits for a turn of its loop in which the
+  pipe says that it can be written to, and asks the kernel about every pipe in every turn.
+- Time limits are looked at together from time to time. Celery sets a timer for each task, and one
+  that is not needed any more stays in memory until its time has come, which here is an hour.
+- The loop is not asked to stop looking at what it does not look at.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from celery.concurrency.asynpool import AsynPool
+from celery.concurrency.prefork import TaskPool as CeleryTaskPool
+
+# Celery's limit is a backstop behind our own (`app.broker.configuration`) and may come late.
+_LOOK_AT_LIMITS_SECONDS = 5.0
+
+
+class _Pool(AsynPool):
+    """Leans on how AsynPool wires itself into the loop; a test holds each name it uses."""
+
+    # Of AsynPool and billiard's Pool: pipes to the processes by their number, those of the ones
+    # that run a task or are being written to, what waits to be written, and the look at limits.
+    _all_inqueues: set[int]
+    _busy_workers: set[int]
+    _active_writes: set[int]
+    outbound_buffer: Any
+    check_timeouts: Callable[[], None]
+    on_poll_start: Callable[[], None]
+    _quick_put: Callable[[Any], None]
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        remove_writer = type(hub).remove_writer
+
+        def remove_known_writer(fd: Any) -> None:
+            # A connection instead of its number comes when a process has ended.
+            if type(fd) is not int or fd in hub.writers:
+                remove_writer(hub, fd)
+
+        hub.remove_writer = remove_known_writer
+        super().register_with_event_loop(hub)
+
+    def _create_timelimit_handlers(self, hub: Any) -> None:
+        super()._create_timelimit_handlers(hub)
+        # What each task would call when it starts and ends.
+        self.on_timeout_set = self.on_timeout_cancel = None
+        hub.call_repeatedly(_LOOK_AT_LIMITS_SECONDS, self.check_timeouts)
+
+    def _create_write_handlers(self, hub: Any, **options: Any) -> None:
+        super()._create_write_handlers(hub, **options)
+        put, watch_pipes = self._quick_put, self.on_poll_start
+        write_to: Callable[[list[int]], None] = hub.consolidate_callback
+
+        def put_and_write(job: Any) -> None:
+            put(job)
+            idle = self._all_inqueues - self._busy_workers - self._active_writes
+            if idle:
+                # To one, since there is one job: Celery stops looking at those left over.
+                write_to([idle.pop()])
+
+        def watch_pipes_if_needed() -> None:
+            # The pipes that the loop looks at are those in `consolidate`.
+            if self.outbound_buffer or hub.consolidate:
+                watch_pipes()
+
+        self._quick_put, self.on_poll_start = put_and_write, watch_pipes_if_needed
+
+
+class TaskPool(CeleryTaskPool):
+    """Named in the setting `worker_pool`."""
+
+    Pool = _Pool
