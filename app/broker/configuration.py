@@ -81,8 +81,7 @@ def configuration(settings: Settings, *, publisher_only: bool) -> dict[str, Any]
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_concurrency": settings.worker_concurrency,
         # A backstop behind the worker's own time limit, which stops an attempt with its reason: the
-        # process is killed, and the task is rescued as after any crash. It may come some seconds late
-        # (app.worker.prefork).
+        # process is killed, some seconds late, and the task is rescued as after any crash.
         "task_time_limit": settings.time_limit_seconds + settings.cancel_grace_seconds + 60,
         # On TERM, running tasks may finish for this long and are then handed back.
         "worker_soft_shutdown_timeout": settings.soft_shutdown_seconds,

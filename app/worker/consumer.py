@@ -94,8 +94,8 @@ class PatientConsumer(Consumer):
             may_take = qos.can_consume
 
             def can_consume() -> bool:
-                # Celery forgets what is reserved with the old connection, and not what runs.
-                held = len({*state.reserved_requests, *state.active_requests})
+                # What runs stays in there when a connection is lost.
+                held = len(state.reserved_requests)
                 return held < self.pool.num_processes and bool(may_take())
 
             qos.can_consume = can_consume

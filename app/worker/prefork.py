@@ -1,14 +1,17 @@
 """Celery's pool of processes, with less to do for each task in the worker's main process.
 
-Owns three short cuts, and nothing of how processes are made, watched and ended:
+Owns four short cuts, and nothing of how processes are made, watched and ended:
 
 - A task is written to an idle process at once. Celery waits for a turn of its loop in which the
   pipe says that it can be written to, and asks the kernel about every pipe in every turn.
+- A task and its length are written together. Celery writes them one after the other, and wakes the
+  process twice.
 - Time limits are looked at together from time to time. Celery sets a timer for each task, and one
   that is not needed any more stays in memory until its time has come, which here is an hour.
 - The loop is not asked to stop looking at what it does not look at.
 """
 
+import select
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +31,8 @@ class _Pool(AsynPool):
     _busy_workers: set[int]
     _active_writes: set[int]
     outbound_buffer: Any
+    # What is handed over and has not ended, by the number of the job.
+    _cache: dict[int, Any]
     check_timeouts: Callable[[], None]
     on_poll_start: Callable[[], None]
     _quick_put: Callable[[Any], None]
@@ -54,8 +59,9 @@ class _Pool(AsynPool):
         put, watch_pipes = self._quick_put, self.on_poll_start
         write_to: Callable[[list[int]], None] = hub.consolidate_callback
 
-        def put_and_write(job: Any) -> None:
-            put(job)
+        def put_and_write(message: Any) -> None:
+            put(message)
+            _join_header_and_body(self._cache[message[1][0]])
             idle = self._all_inqueues - self._busy_workers - self._active_writes
             if idle:
                 # To one, since there is one job: Celery stops looking at those left over.
@@ -67,6 +73,16 @@ class _Pool(AsynPool):
                 watch_pipes()
 
         self._quick_put, self.on_poll_start = put_and_write, watch_pipes_if_needed
+
+
+def _join_header_and_body(job: Any) -> None:
+    """Let a job be written in one piece, where a pipe takes it wholly or not at all (pipe(7)).
+
+    Celery writes the header until its four bytes are gone, and then the rest of the body.
+    """
+    header, body, size = job._payload
+    if len(header) + size <= select.PIPE_BUF:
+        job._payload = memoryview(b"".join((header, body))), memoryview(b""), 0
 
 
 class TaskPool(CeleryTaskPool):

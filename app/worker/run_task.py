@@ -40,6 +40,7 @@ def register(celery: Celery) -> None:
     celery.task(
         name=RUN_TASK,
         bind=True,
+        Request="app.worker.request:Request",
         # Expected endings; anything else is logged by Celery as an error of the worker itself.
         throws=(AttemptFailed, Terminated),
     )(run_task)

@@ -77,10 +77,13 @@ def test_tasks_go_to_idle_processes_at_once_and_the_others_wait(loop: Loop) -> N
         loop.apply(time.sleep, 0.2)
         assert not waiting
     loop.apply(len, "abc")
-    assert len(waiting) == 1
+    loop.apply(len, "x" * 100_000)
+    assert len(waiting) == 2
+    # A small one goes into the pipe in one piece, a large one with its length in front of it.
+    assert [bytes(job._payload[1]) == b"" for job in waiting] == [True, False]
 
-    loop.turn_until(lambda: len(loop.results) == 3, "all have ended")
-    assert sorted(loop.results, key=str) == [3, None, None]
+    loop.turn_until(lambda: len(loop.results) == 4, "all have ended")
+    assert sorted(loop.results, key=str) == [100_000, 3, None, None]
     assert not waiting
 
 
