@@ -57,9 +57,10 @@ def test_a_monitor_sees_each_task_s_name_arguments_and_end_also_of_the_last_one(
         with own_lab.service.client() as client:
             client.post(f"/tasks/{stopped}/cancel")
         own_lab.service.wait_until(stopped, "CANCELLED")
-        # It ends while the worker is being stopped.
+        # Its end is the last thing that happens in the worker, which was told to stop after it.
         last = own_lab.start("sleep", seconds=0.7)
-        own_lab.service.stop("worker")
+        Celery(broker=own_lab.service.redis_url, set_as_current=False).control.shutdown()
+        own_lab.service.processes.pop("worker").wait(20)
         wait_for(lambda: "task-succeeded" in names(events[str(last)]), 5, "the last end is told")
 
     for task_id in (good, last):
