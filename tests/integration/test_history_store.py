@@ -266,7 +266,7 @@ def test_lines_of_a_task_that_is_being_deleted_are_dropped_without_an_error(
         assert attempts.renew(connection, neighbour, 15, 0.5, None) is False
 
 
-def ending(connection: Connection, task: Task) -> Task | None:
+def ending(connection: Connection, task: Task) -> object:
     """End an attempt, which leaves a line in the timeline and a record of the attempt."""
     return attempts.complete(connection, task, "done")
 
