@@ -56,6 +56,7 @@ NAMED_IN = {
 RUN_BY_NO_TEST = {
     "make test": "it is what runs this test",
     "make check": "the gate beside `make test`, which would do its work twice",
+    "make bench": "half an hour of load, for which a machine has to be free",
     "make faults": "an hour or two of what `make test` does in its short form",
     "docker-compose up -d": "needs Docker; the file is held to its promises without it",
     "docker-compose up -d --scale worker=3": "needs Docker, as above",
