@@ -7,7 +7,8 @@ from functools import lru_cache, partial
 
 from app.db import reading as store
 from app.db.engine import Database, in_event_loop
-from app.db.reading import MARK, TaskText, Terms
+from app.db.reading import TaskText
+from app.db.task_json import MARK, Terms
 from app.domain.priority import Priority
 from app.domain.retry import Backoff
 from app.domain.status import Status

@@ -16,6 +16,7 @@ from app.db import (
     retention,
     rounds,
     set_aside,
+    task_json,
     tasks,
     waiting,
     workers,
@@ -206,7 +207,7 @@ def test_a_page_of_the_list_comes_from_an_index(
 ) -> None:
     page = {"statuses": [], "priorities": [], "before": None, "skip": 0, "limit": 101, **wanted}
     statement, parameters = reading.page_query(**page)
-    parameters |= reading.parameters(reading.Terms("{}", "{}", "{}", 60.0, ("simulated_work",)))
+    parameters |= task_json.parameters(task_json.Terms("{}", "{}", "{}", 60.0, ("simulated_work",)))
     query = prepared.Prepared(statement)
     driver = large.connection.cursor()
     driver.execute(f"SET LOCAL plan_cache_mode = {mode}")
