@@ -3,7 +3,8 @@
 --quick            a developer's loop: one short round of the rows that fit into two minutes
 --rows post,get    only these rows
 --rounds N         so many rounds; 5 unless said otherwise
---out FILE         where the report goes; by default docs/benchmarks.md, and nowhere if --quick
+--out FILE         where the report goes, and beside it the plots, as .svg; by default
+                   docs/benchmarks.md, and nowhere if --quick or --rows is given
 """
 
 import argparse
@@ -11,12 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks import curves
 from benchmarks.load import Failed, check_wrk
 from benchmarks.machine import about
 from benchmarks.measurements import Bench
 from benchmarks.rows import ROWS, Row
 from benchmarks.servers import ROOT, servers
-from benchmarks.table import Result, markdown
+from benchmarks.table import Result, markdown, notes
 
 _QUICK = ("post", "post-p99", "run", "get", "page")
 
@@ -35,21 +37,21 @@ def main() -> int:
         parser.error(f"no such rows: {', '.join(sorted(unknown))}")
     rows = [row for row in ROWS if row.name in names or not names]
     rounds = given.rounds or (1 if given.quick else 5)
+    out = given.out or (None if given.quick or names else ROOT / "docs/benchmarks.md")
     try:
         check_wrk()
-        text, is_right = _measure(rows, rounds, quick=given.quick)
+        text, is_right = _measure(rows, rounds, out and out.with_suffix(".svg"), quick=given.quick)
     except Failed as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     print(text)
-    out = given.out or (None if given.quick or names else ROOT / "docs/benchmarks.md")
     if out is not None:
         out.write_text(text, encoding="utf-8")
         print(f"Written to {out}")
     return 0 if is_right else 1
 
 
-def _measure(rows: list[Row], rounds: int, *, quick: bool) -> tuple[str, bool]:
+def _measure(rows: list[Row], rounds: int, plots: Path | None, *, quick: bool) -> tuple[str, bool]:
     with tempfile.TemporaryDirectory(prefix="task-manager-bench-") as name:
         folder = Path(name)
         with servers(folder) as started:
@@ -59,7 +61,7 @@ def _measure(rows: list[Row], rounds: int, *, quick: bool) -> tuple[str, bool]:
             results = []
             for row in rows:
                 pairs, failures = [], []
-                for number in range(rounds):
+                for number in range(min(rounds, row.most_rounds or rounds)):
                     try:
                         pair = row.measure(bench)
                     except (Failed, TimeoutError) as error:
@@ -73,8 +75,12 @@ def _measure(rows: list[Row], rounds: int, *, quick: bool) -> tuple[str, bool]:
                         flush=True,
                     )
                 results.append(Result(row, tuple(pairs), tuple(failures)))
+            if plots is not None:
+                curves.draw(curves.measure(bench), plots)
     text = about(facts, rounds=rounds, seconds=seconds, tasks=tasks, quick=quick)
-    text += markdown(results)
+    text += markdown(results) + notes(bench.notes)
+    if plots is not None:
+        text += f"\n![Plots of rates and latencies]({plots.name})\n"
     return text, all(not result.failures for result in results)
 
 

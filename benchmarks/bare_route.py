@@ -16,7 +16,8 @@ from app.api.requests import TaskCreate
 app = FastAPI()
 
 
-def _task(title: str, description: str | None, status: str) -> dict[str, Any]:
+def task(title: str, description: str | None, status: str) -> dict[str, Any]:
+    """Return a task with all the fields of the service's answer."""
     now = datetime.now(UTC)
     then = now if status == "COMPLETED" else None
     return {
@@ -46,14 +47,19 @@ def _task(title: str, description: str | None, status: str) -> dict[str, Any]:
     }
 
 
-_ONE = _task("Monthly report", "Collect the figures of November", "COMPLETED")
+_ONE = task("Monthly report", "Collect the figures of November", "COMPLETED")
+
+
+def created(body: TaskCreate) -> Response:
+    """Return the answer to a task that was created."""
+    answer = task(body.title, body.description, "NEW")
+    return Response(to_json(answer), 201, {"Location": "/tasks/1"}, "application/json")
 
 
 @app.post("/tasks/", status_code=201)
 async def create(body: TaskCreate) -> Response:
     """Check a task and answer with it."""
-    task = _task(body.title, body.description, "NEW")
-    return Response(to_json(task), 201, {"Location": "/tasks/1"}, "application/json")
+    return created(body)
 
 
 @app.get("/tasks/{task_id}")

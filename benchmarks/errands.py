@@ -1,5 +1,6 @@
-"""`python -m benchmarks.errands dispatch|publish|time COUNT`, with a contestant's settings."""
+"""`python -m benchmarks.errands dispatch|publish|time|claim N`, with a contestant's settings."""
 
+import random
 import statistics
 import sys
 import time
@@ -8,9 +9,9 @@ import redis
 
 from app.broker.celery import create_celery
 from app.broker.publisher import Publisher
-from app.db import creation
+from app.db import attempts, creation
 from app.db.engine import Database
-from app.domain.priority import Priority
+from app.domain.priority import Priority, QueueName
 from app.domain.task import NewTask, TaskMessage
 from app.services.lifecycle.dispatch import dispatch
 from app.settings import get_settings
@@ -56,12 +57,31 @@ def time_one_by_one(count: int) -> float:
     return statistics.median(times) * 1000
 
 
+def claim(count: int) -> float:
+    """Return the median milliseconds of a claim, its commit included, of so many waiting tasks."""
+    settings = get_settings()
+    database = Database(settings, pool_size=1, application_name="bench")
+    ids = random.sample(range(1, count + 1), 700)
+    times = []
+    for task_id in ids:
+        began = time.perf_counter()
+        with database.statement() as connection:
+            task = attempts.claim(connection, task_id, QueueName.MEDIUM, "w/1", 600, ["noop"])
+        times.append(time.perf_counter() - began)
+        if task is None:
+            raise ValueError(f"task {task_id} was not to be had")
+    # The first ones find no plan and no page in its place.
+    return statistics.median(times[200:]) * 1000
+
+
 def main(what: str, count: int) -> None:
     """Run one errand."""
     if what == "dispatch":
         store_and_dispatch(count)
     elif what == "publish":
         publish(count)
+    elif what == "claim":
+        print(claim(count))
     else:
         print(time_one_by_one(count))
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -15,7 +15,8 @@ import psutil
 import psycopg2
 import redis
 
-from benchmarks.load import Failed, Load, load
+from benchmarks.load import Failed, Load
+from benchmarks.load import load as put_load
 from benchmarks.processes import held, serving, wait_for, working
 from benchmarks.servers import ROOT, Servers
 
@@ -34,6 +35,12 @@ class Bench:
     logs: Path
     seconds: float
     tasks: int
+    # What belongs in the report beside the rows: by subject, the figures of each thing.
+    notes: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    def note(self, subject: str, what: str, figure: float) -> None:
+        """Keep a figure of one round."""
+        self.notes.setdefault(subject, {}).setdefault(what, []).append(figure)
 
     # --- over HTTP
 
@@ -43,20 +50,21 @@ class Bench:
             if what != "post":
                 self._fill(environment, 200)
             # Long enough for the first plans, caches and connections.
-            self._load(url, what, connections, 1.0)
-            before = _count(environment)
-            found = self._load(url, what, connections, self.seconds)
+            self.load(url, what, connections, 1.0)
+            before = count_tasks(environment)
+            found = self.load(url, what, connections, self.seconds)
             if app == SERVICE and what == "post":
-                _check_stored(environment, before, found.right, connections)
+                check_stored(count_tasks(environment) - before, found.right, connections)
         return found
 
-    def _load(self, url: str, what: str, connections: int, seconds: float) -> Load:
+    def load(self, url: str, what: str, connections: int, seconds: float) -> Load:
+        """Put load on one route of an application that runs."""
         method, path, status, text = {
             "post": ("POST", "/tasks/", 201, '"id":'),
             "get": ("GET", "/tasks/1", 200, '"id":1,'),
             "page": ("GET", "/tasks/", 200, "},{"),
         }[what]
-        return load(
+        return put_load(
             url + path,
             method=method,
             status=status,
@@ -67,7 +75,7 @@ class Bench:
 
     def _fill(self, environment: dict[str, str], count: int) -> None:
         """Store ended tasks."""
-        _execute(
+        execute(
             environment,
             "INSERT INTO tasks (title, description, priority, status, type, queue, attempt,"
             " started_at, completed_at, worker) SELECT 'Monthly report',"
@@ -75,7 +83,7 @@ class Bench:
             " now(), now(), 'a@b/1'"
             f" FROM generate_series(1, {count})",
         )
-        _execute(environment, "ANALYZE tasks")
+        execute(environment, "ANALYZE tasks")
 
     def insert_commit_milliseconds(self) -> float:
         """Return the median of one INSERT's commit on one connection."""
@@ -104,7 +112,7 @@ class Bench:
             self._workers(WORKER, environment, nodes) as mains,
         ):
             with held(mains):
-                self._helper("dispatch", environment, self.tasks)
+                self.errand("dispatch", environment, self.tasks)
                 began = time.perf_counter()
             _wait_until_ended(environment, self.tasks)
             seconds = time.perf_counter() - began
@@ -119,7 +127,7 @@ class Bench:
         ):
             client = redis.Redis.from_url(environment["REDIS_URL"], socket_timeout=5)
             with held(mains):
-                self._helper("publish", environment, self.tasks)
+                self.errand("publish", environment, self.tasks)
                 began = time.perf_counter()
             wait_for(lambda: not client.llen("medium"), _RUN_SECONDS, "all ran")
             seconds = time.perf_counter() - began
@@ -136,7 +144,7 @@ class Bench:
                 for number in range(nodes)
             ]
 
-    def _helper(self, what: str, environment: dict[str, str], count: int) -> str:
+    def errand(self, what: str, environment: dict[str, str], count: int) -> str:
         """Do something in a process whose settings are these."""
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.errands", what, str(count)],
@@ -166,14 +174,14 @@ class Bench:
                 asked = time.time()
                 task_id = client.post("/tasks/", json={"title": "x", "type": "noop"}).json()["id"]
                 query = f"SELECT extract(epoch FROM completed_at) FROM tasks WHERE id = {task_id}"
-                wait_for(lambda q=query: _ask(environment, q)[0][0] is not None, 10, "it has ended")
-                times.append(float(_ask(environment, query)[0][0]) - asked)
+                wait_for(lambda q=query: ask(environment, q)[0][0] is not None, 10, "it has ended")
+                times.append(float(ask(environment, query)[0][0]) - asked)
         return statistics.median(times) * 1000
 
     def celery_idle_milliseconds(self, count: int = 100) -> float:
         """Return the median time from before a publish to the task's run, on idle bare Celery."""
         with self.servers.fresh() as environment, working(BARE_CELERY, environment, self.logs):
-            return float(self._helper("time", environment, count))
+            return float(self.errand("time", environment, count))
 
     def both_rate(self) -> float:
         """Return how many tasks a second end while they are created as fast as they can be."""
@@ -182,10 +190,10 @@ class Bench:
             serving(SERVICE, environment, self.logs) as (url, _),
             working(WORKER, environment, self.logs),
         ):
-            self._load(url, "post", CONNECTIONS, 1.0)
-            before, began = _count(environment, "COMPLETED"), time.perf_counter()
-            self._load(url, "post", CONNECTIONS, 2 * self.seconds)
-            ended, seconds = _count(environment, "COMPLETED"), time.perf_counter() - began
+            self.load(url, "post", CONNECTIONS, 1.0)
+            before, began = count_tasks(environment, "COMPLETED"), time.perf_counter()
+            self.load(url, "post", CONNECTIONS, 2 * self.seconds)
+            ended, seconds = count_tasks(environment, "COMPLETED"), time.perf_counter() - began
         return (ended - before) / seconds
 
 
@@ -193,7 +201,8 @@ def _inherited() -> dict[str, str]:
     return {**os.environ, "TASK_MODULES": "benchmarks.noop", "LOG_LEVEL": "WARNING"}
 
 
-def _ask(environment: dict[str, str], query: str) -> list[tuple]:
+def ask(environment: dict[str, str], query: str) -> list[tuple]:
+    """Return the rows of a query."""
     connection = psycopg2.connect(environment["DATABASE_URL"])
     try:
         cursor = connection.cursor()
@@ -203,7 +212,8 @@ def _ask(environment: dict[str, str], query: str) -> list[tuple]:
         connection.close()
 
 
-def _execute(environment: dict[str, str], statement: str) -> None:
+def execute(environment: dict[str, str], statement: str) -> None:
+    """Execute a statement, committed by itself."""
     connection = psycopg2.connect(environment["DATABASE_URL"])
     try:
         connection.autocommit = True
@@ -233,17 +243,18 @@ def _wait_until_ended(environment: dict[str, str], count: int) -> None:
         connection.close()
 
 
-def _count(environment: dict[str, str], status: str = "") -> int:
+def count_tasks(environment: dict[str, str], status: str = "") -> int:
+    """Return how many tasks there are, of one status or all."""
     where = f" WHERE status = '{status}'" if status else ""
-    return int(_ask(environment, f"SELECT count(*) FROM tasks{where}")[0][0])
+    return int(ask(environment, f"SELECT count(*) FROM tasks{where}")[0][0])
 
 
-def _check_stored(
-    environment: dict[str, str], before: int, answered: int, connections: int
-) -> None:
-    """Pass if each answer stands for a task; the last requests' answers were not waited for."""
-    stored = _count(environment) - before
-    if not answered <= stored <= answered + connections:
+def check_stored(stored: int, answered: int, connections: int) -> None:
+    """Pass if each answer stands for a task. Raises Failed.
+
+    Of the requests before the load and of the load's last ones, those under way may be stored too.
+    """
+    if not answered <= stored <= answered + 2 * connections:
         raise Failed(f"{answered} tasks were answered and {stored} stored")
 
 
@@ -255,6 +266,6 @@ def check_ran_once(environment: dict[str, str], count: int) -> None:
         AND (SELECT count(*) FROM task_events WHERE task_id = tasks.id AND event = 'claimed') = 1
         AND (SELECT count(*) FROM task_events WHERE task_id = tasks.id AND event = 'completed') = 1
     """
-    right = int(_ask(environment, query)[0][0])
-    if right != count or _count(environment) != count:
+    right = int(ask(environment, query)[0][0])
+    if right != count or count_tasks(environment) != count:
         raise Failed(f"{right} of {count} tasks ran to their end, once")

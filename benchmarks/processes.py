@@ -19,24 +19,28 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 
 
-def wait_for(probe: Callable[[], bool], seconds: float, what: str) -> None:
-    """Ask until it is so. Raises TimeoutError after so many seconds."""
+def wait_for(probe: Callable[[], bool], seconds: float, what: str, every: float = 0.02) -> None:
+    """Ask, every so many seconds, until it is so. Raises TimeoutError after so many seconds."""
     deadline = time.monotonic() + seconds
     while not probe():
         if time.monotonic() > deadline:
             raise TimeoutError(f"after {seconds:g} s still not: {what}")
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 @contextmanager
 def started(
-    name: str, command: list[str], environment: dict[str, str], logs: Path
+    name: str,
+    command: list[str],
+    environment: dict[str, str],
+    logs: Path,
+    python: str = sys.executable,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Yield a process in a group of its own, which is ended afterwards."""
     log = logs / f"{name}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [python, "-m", *command],
             cwd=ROOT,
             env={
                 **os.environ,
@@ -61,7 +65,9 @@ def started(
 
 
 @contextmanager
-def serving(app: str, environment: dict[str, str], logs: Path) -> Iterator[tuple[str, int]]:
+def serving(
+    app: str, environment: dict[str, str], logs: Path, python: str = sys.executable
+) -> Iterator[tuple[str, int]]:
     """Yield the address of an ASGI application behind uvicorn, and its process's number."""
     port = free_port()
     command = ["uvicorn", app, "--port", str(port), "--no-access-log", "--log-level", "warning"]
@@ -73,7 +79,7 @@ def serving(app: str, environment: dict[str, str], logs: Path) -> Iterator[tuple
         except httpx.TransportError:
             return False
 
-    with started(app.partition(":")[0], command, environment, logs) as process:
+    with started(app.partition(":")[0], command, environment, logs, python) as process:
         wait_for(answers, _START_SECONDS, f"{app} answers")
         yield url, process.pid
 

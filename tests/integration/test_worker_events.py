@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import redis
 from celery import Celery
 
 from app.broker.celery import create_celery
@@ -32,11 +31,19 @@ def heard(redis_url: str) -> Iterator[dict[str, list[dict[str, Any]]]]:
 
         thread = threading.Thread(target=listen, daemon=True)
         thread.start()
-        with redis.Redis.from_url(redis_url, socket_timeout=5) as client:
-            wait_for(client.pubsub_numpat, 5, "the receiver listens")
-        yield events
-        receiver.should_stop = True
-        thread.join(10)
+        try:
+            wait_for(lambda: _is_listening(app, events), 5, "the receiver listens")
+            yield events
+        finally:
+            receiver.should_stop = True
+            thread.join(10)
+
+
+def _is_listening(app: Celery, events: dict[str, list[dict[str, Any]]]) -> bool:
+    """Say something, and return whether anything that was said has been heard."""
+    with app.connection_for_write() as connection:
+        app.events.Dispatcher(connection, "test").send("test-hello", uuid="hello")
+    return bool(events["hello"])
 
 
 def names(events: list[dict[str, Any]]) -> list[str]:

@@ -1,0 +1,45 @@
+"""What the service's processes hold after few and after many tasks."""
+
+import psutil
+
+from benchmarks.load import load
+from benchmarks.measurements import CONNECTIONS, SERVICE, WORKER, Bench, count_tasks
+from benchmarks.processes import serving, wait_for, working
+
+FEW, MANY = 1000, 100_000
+_SECONDS = 1500.0
+
+
+def held_mebibytes(bench: Bench) -> tuple[dict[str, float], dict[str, float]]:
+    """Return what each process holds for itself after FEW and after MANY tasks, in MiB.
+
+    The service takes and runs them all at once, under full load.
+    """
+    with (
+        bench.servers.fresh() as environment,
+        serving(SERVICE, environment, bench.logs) as (url, pid),
+        working(WORKER, environment, bench.logs) as main,
+    ):
+        processes = {"API": psutil.Process(pid), "worker's main process": main}
+        for number, child in enumerate(main.children()):
+            processes[f"worker's slot {number + 1}"] = child
+        found = []
+        for count in (FEW, MANY):
+            while (missing := count - count_tasks(environment)) > 0:
+                load(
+                    f"{url}/tasks/",
+                    method="POST",
+                    status=201,
+                    text='"id":',
+                    connections=CONNECTIONS,
+                    seconds=max(1.0, min(20.0, missing / 2000)),
+                )
+            wait_for(
+                lambda: count_tasks(environment) == count_tasks(environment, "COMPLETED"),
+                _SECONDS,
+                "all have ended",
+                every=1.0,
+            )
+            found.append({n: p.memory_full_info().uss / 2**20 for n, p in processes.items()})
+    few, many = found
+    return few, many
