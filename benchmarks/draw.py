@@ -36,7 +36,7 @@ for curve in points["latency"].values():
         point[0] = 100 - point[0]
 lines(latency, "latency", "POST latency, 16 connections", "percentile", "milliseconds")
 latency.set(xscale="log", yscale="log")
-latency.set_ylim(bottom=None)
+latency.set_ylim(auto=True)
 latency.invert_xaxis()
 ticks = [x for x, _ in next(iter(points["latency"].values()))]
 latency.set_xticks(ticks, [f"p{100 - x:g}" for x in ticks])

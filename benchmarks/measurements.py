@@ -1,16 +1,18 @@
 """Single measurements, each of one contestant by itself."""
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
-import httpx
 import psutil
 import psycopg2
 import redis
@@ -23,6 +25,7 @@ from benchmarks.servers import ROOT, Servers
 SERVICE, BARE_ROUTE = "main:app", "benchmarks.bare_route:app"
 WORKER, BARE_CELERY = "app.worker.celery", "benchmarks.bare_celery"
 CONNECTIONS = 16
+_NOOP = json.dumps({"title": "Monthly report", "type": "noop"})
 # How long any number of tasks may take to be run, in seconds.
 _RUN_SECONDS = 300.0
 
@@ -168,14 +171,18 @@ class Bench:
             self.servers.fresh() as environment,
             serving(SERVICE, environment, self.logs) as (url, _),
             working(WORKER, environment, self.logs),
-            httpx.Client(base_url=url, timeout=10) as client,
+            closing(HTTPConnection(url.removeprefix("http://"), timeout=10)) as client,
+            closing(psycopg2.connect(environment["DATABASE_URL"])) as connection,
         ):
+            connection.autocommit = True
+            cursor = connection.cursor()
             for _ in range(count):
                 asked = time.time()
-                task_id = client.post("/tasks/", json={"title": "x", "type": "noop"}).json()["id"]
-                query = f"SELECT extract(epoch FROM completed_at) FROM tasks WHERE id = {task_id}"
-                wait_for(lambda q=query: ask(environment, q)[0][0] is not None, 10, "it has ended")
-                times.append(float(ask(environment, query)[0][0]) - asked)
+                # The quickest client that Python has, since Celery's own is in the other figure.
+                client.request("POST", "/tasks/", _NOOP, {"Content-Type": "application/json"})
+                task_id = json.load(client.getresponse())["id"]
+                wait_for(lambda i=task_id: _ended_at(cursor, i) is not None, 10, "it has ended")
+                times.append(_ended_at(cursor, task_id) - asked)
         return statistics.median(times) * 1000
 
     def celery_idle_milliseconds(self, count: int = 100) -> float:
@@ -195,6 +202,12 @@ class Bench:
             self.load(url, "post", CONNECTIONS, 2 * self.seconds)
             ended, seconds = count_tasks(environment, "COMPLETED"), time.perf_counter() - began
         return (ended - before) / seconds
+
+
+def _ended_at(cursor: Any, task_id: int) -> float | None:
+    cursor.execute(f"SELECT extract(epoch FROM completed_at) FROM tasks WHERE id = {task_id}")
+    ended_at = cursor.fetchone()[0]
+    return None if ended_at is None else float(ended_at)
 
 
 def _inherited() -> dict[str, str]:

@@ -137,9 +137,9 @@ ROWS = (
     Row("page", "GET /tasks/, 100 tasks, 16 connections", "bare route, one task", 0.15, 0.3, _page),
     Row("page-same", "the same", "bare route, 100 tasks", 0.15, 0.3, _rate("page")),
     Row("table-size", "GET /tasks/, 100 of 1,000,000 tasks, the worst filter or page", "of 1,000",
-        0.9, 1, _table_size, most_rounds=3),
+        0.9, 1, _table_size, most_rounds=2),
     Row("claims", "claims with 1,000,000 tasks waiting", "with 1,000", 0.9, 1, _claims,
-        most_rounds=3),
+        most_rounds=2),
     Row("memory", "memory after 100,000 tasks, the worst process", "after 1,000", 1.05, 1.01,
         _memory, at_most=True, most_rounds=1),
 )  # fmt: skip

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,6 +24,7 @@ class Servers:
 
     database_url: str
     redis_url: str
+    template: str = field(default_factory=lambda: f"bench_{uuid4().hex[:8]}_template")
 
     def describe(self) -> dict[str, str]:
         """Return the versions and what makes PostgreSQL durable. Raises ValueError if it is not."""
@@ -52,25 +53,40 @@ class Servers:
     def fresh(self) -> Iterator[dict[str, str]]:
         """Yield the environment of a contestant: an empty migrated database and an empty Redis."""
         name = f"bench_{uuid4().hex[:8]}"
-        self._execute(f"CREATE DATABASE {name}")
-        url = f"{self.database_url.rpartition('/')[0]}/{name}"
-        environment = {"DATABASE_URL": url, "REDIS_URL": self.redis_url}
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {self.template}")
+        environment = {"DATABASE_URL": self._url(name), "REDIS_URL": self.redis_url}
         client = redis.Redis.from_url(self.redis_url, socket_timeout=60)
         client.flushdb()
         try:
-            subprocess.run(
-                [sys.executable, "-m", "alembic", "upgrade", "head"],
-                cwd=ROOT,
-                env={**os.environ, **environment},
-                check=True,
-                capture_output=True,
-                timeout=120,
-            )
             yield environment
         finally:
             client.flushdb()
             client.close()
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Have the template, an empty migrated database, while the block lasts."""
+        self._execute(f"CREATE DATABASE {self.template}")
+        try:
+            subprocess.run(
+                [sys.executable, "-m", "alembic", "upgrade", "head"],
+                cwd=ROOT,
+                env={
+                    **os.environ,
+                    "DATABASE_URL": self._url(self.template),
+                    "REDIS_URL": self.redis_url,
+                },
+                check=True,
+                capture_output=True,
+                timeout=120,
+            )
+            yield
+        finally:
+            self._execute(f"DROP DATABASE {self.template} WITH (FORCE)")
+
+    def _url(self, name: str) -> str:
+        return f"{self.database_url.rpartition('/')[0]}/{name}"
 
     def _execute(self, statement: str) -> None:
         connection = psycopg2.connect(self.database_url)
@@ -89,10 +105,14 @@ def servers(folder: Path) -> Iterator[Servers]:
         os.environ.get("BENCH_REDIS_URL"),
     )
     if database_url and redis_url:
-        yield Servers(database_url, redis_url)
+        given = Servers(database_url, redis_url)
+        with given.prepared():
+            yield given
         return
     with (
         EmbeddedPostgres(folder / "postgres", durable=True) as postgres,
         EmbeddedValkey(folder / "valkey", durable=True) as valkey,
     ):
-        yield Servers(postgres.url(), valkey.url(0))
+        own = Servers(postgres.url(), valkey.url(0))
+        with own.prepared():
+            yield own

@@ -60,9 +60,12 @@ class Dispatcher:
     # Beyond this many waiting tasks the maintenance loop does the rest.
     _MOST_WAITING = 10_000
     _MOST_AT_ONCE = 200
-    # Round trips to the broker before one record, and the seconds between them. The maintenance
-    # loop leaves new tasks alone for a whole second.
-    _ROUNDS, _GATHER = 3, 0.008
+    # Seconds from the first message to the record of all since. The maintenance loop leaves new
+    # tasks alone for a whole second.
+    _RECORD = 0.024
+    # No more than so many are no crowd and go out at once, each with its round trip to the broker.
+    # Where more came together, more are coming, and so many seconds bring them together too.
+    _FEW, _GATHER = 2, 0.008
     # After a failure the broker is left alone for this long, in seconds.
     _PAUSE = 0.5
 
@@ -127,13 +130,32 @@ class Dispatcher:
     async def _run(self) -> None:
         while not self._is_stopping or self._offers:
             await self._wake.wait()
-            self._wake.clear()
-            # The first is published at once. Under load each round trip then takes many along.
-            for _ in range(self._ROUNDS):
-                if not await self._publish_offers():
-                    break
-                await asyncio.sleep(self._GATHER)
+            await self._publish_until_record()
             await self._record()
+
+    async def _publish_until_record(self) -> None:
+        loop = asyncio.get_running_loop()
+        record_at = loop.time() + self._RECORD
+        while True:
+            self._wake.clear()
+            is_crowded = len(self._offers) > self._FEW
+            if not await self._publish_offers():
+                return
+            left = record_at - loop.time()
+            if left <= 0:
+                return
+            if is_crowded:
+                await asyncio.sleep(min(self._GATHER, left))
+            elif not await self._is_offered_within(left):
+                return
+
+    async def _is_offered_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _publish_offers(self) -> bool:
         """Publish what is offered; return whether more may be published before the record."""
