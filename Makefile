@@ -33,7 +33,7 @@ faults: ## Pull every plug, again and again: all fault tests in their long form,
 	$(call install,$(FOR_ALL))
 	@FAULTS=long exec $(VENV) -m pytest -s tests/faults tests/model $(ARGS)
 
-bench: ## Measure how fast it is, against what there is, and write docs/benchmarks.md; half an hour
+bench: ## Measure how fast it is, against what there is, and write docs/benchmarks.md; 45 minutes
 	$(call install,$(FOR_ALL))
 	@exec $(VENV) -m benchmarks $(ARGS)
 

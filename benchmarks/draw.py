@@ -21,11 +21,11 @@ def lines(axes: Any, plot: str, title: str, x: str, y: str) -> None:
     for name, curve in points[plot].items():
         axes.plot(*zip(*curve, strict=True), marker="o", markersize=4, label=name)
     axes.set(title=title, xlabel=x, ylabel=y)
-    axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)
 
 
 lines(connections, "connections", "POST /tasks/ by connections", "connections", "requests a second")
+connections.set_ylim(bottom=0)
 connections.set_xscale("log", base=2)
 ticks = [x for x, _ in next(iter(points["connections"].values()))]
 connections.set_xticks(ticks, [f"{x:g}" for x in ticks])
@@ -36,13 +36,14 @@ for curve in points["latency"].values():
         point[0] = 100 - point[0]
 lines(latency, "latency", "POST latency, 16 connections", "percentile", "milliseconds")
 latency.set(xscale="log", yscale="log")
-latency.set_ylim(auto=True)
 latency.invert_xaxis()
 ticks = [x for x, _ in next(iter(points["latency"].values()))]
 latency.set_xticks(ticks, [f"p{100 - x:g}" for x in ticks])
+latency.set_yticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
 latency.minorticks_off()
 
 lines(sizes, "sizes", "Rate by tasks in the table", "tasks in the table", "requests a second")
+sizes.set_ylim(bottom=0)
 sizes.set_xscale("log")
 
 figure.tight_layout()

@@ -35,6 +35,12 @@ The bare route is FastAPI alone in its fastest form: the same body, checked by t
 an answer of the same fields, without database or broker (`benchmarks/bare_route.py`). Bare Celery
 is Celery's own consumer with our configuration and no database (`benchmarks/bare_celery.py`).
 Tasks to be run all lie ready while the worker is held, and time counts from when it goes on.
+
+The peers stand behind the same route, with the same body and answer, in environments of their own
+(`benchmarks/peers/`), and run in two processes where they run tasks. procrastinate and pgqueuer
+store a task in PostgreSQL before they answer. taskiq, arq, dramatiq, RQ and huey store it in Redis
+alone, where a power cut may lose it. None of them keeps what this service keeps of a task: title,
+status with its times, priority, result, history; that is what their users would add.
 """
 
 
