@@ -41,6 +41,10 @@ The peers stand behind the same route, with the same body and answer, in environ
 store a task in PostgreSQL before they answer. taskiq, arq, dramatiq, RQ and huey store it in Redis
 alone, where a power cut may lose it. None of them keeps what this service keeps of a task: title,
 status with its times, priority, result, history; that is what their users would add.
+
+All connections of a row ask for the same. Those who ask for the same page at the same time share
+one reading of it, which flatters the rows of pages; the row of a million tasks and the plot have
+one connection, and no such help.
 """
 
 
