@@ -1,6 +1,7 @@
 """What the rounds came to: medians, spread, and a verdict for each row."""
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from benchmarks.rows import Pair, Row
@@ -86,5 +87,5 @@ def _short(figure: float) -> str:
     return f"{figure:,.0f}" if figure >= 100 else f"{figure:.2f}"
 
 
-def _line(cells: object) -> str:
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"  # type: ignore[attr-defined]
+def _line(cells: Iterable[object]) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
