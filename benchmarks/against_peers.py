@@ -1,7 +1,6 @@
 """Measurements of the peers, each by itself and in the same way as the service's own."""
 
 import os
-import subprocess
 import time
 from contextlib import ExitStack
 
@@ -11,8 +10,7 @@ import redis
 from benchmarks.load import Failed, Load, load
 from benchmarks.measurements import CONNECTIONS, Bench, ask, check_stored
 from benchmarks.peers import PEERS, Peer, python_of
-from benchmarks.processes import held, serving, started, wait_for
-from benchmarks.servers import ROOT
+from benchmarks.processes import finished, held, serving, started, wait_for
 
 _WORKERS = 2
 _SECONDS = 300.0
@@ -103,16 +101,6 @@ def _count(environment: dict[str, str], what: str) -> int:
 
 
 def _errand(peer: Peer, python: str, environment: dict[str, str], what: str, count: int) -> None:
-    if not peer.is_durable:
-        return
-    done = subprocess.run(
-        [python, "-m", peer.module, what, str(count)],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        raise Failed(f"{peer.name}: {what}: {done.stderr}")
+    if peer.is_durable:
+        command = [python, "-m", peer.module, what, str(count)]
+        finished(command, {**os.environ, **environment}, _SECONDS)

@@ -3,7 +3,6 @@
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,8 +18,8 @@ import redis
 
 from benchmarks.load import Failed, Load
 from benchmarks.load import load as put_load
-from benchmarks.processes import held, serving, wait_for, working
-from benchmarks.servers import ROOT, Servers
+from benchmarks.processes import finished, held, serving, wait_for, working
+from benchmarks.servers import Servers
 
 SERVICE, BARE_ROUTE = "main:app", "benchmarks.bare_route:app"
 WORKER, BARE_CELERY = "app.worker.celery", "benchmarks.bare_celery"
@@ -149,18 +148,8 @@ class Bench:
 
     def errand(self, what: str, environment: dict[str, str], count: int) -> str:
         """Do something in a process whose settings are these."""
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.errands", what, str(count)],
-            cwd=ROOT,
-            env={**_inherited(), **environment},
-            capture_output=True,
-            text=True,
-            timeout=_RUN_SECONDS,
-            check=False,
-        )
-        if done.returncode:
-            raise Failed(f"{what}: {done.stderr}")
-        return done.stdout
+        command = [sys.executable, "-m", "benchmarks.errands", what, str(count)]
+        return finished(command, {**_inherited(), **environment}, _RUN_SECONDS)
 
     # --- one at a time
 

@@ -13,6 +13,7 @@ import httpx
 import psutil
 
 from app.local.ports import free_port
+from benchmarks.load import Failed
 from benchmarks.servers import ROOT
 
 _START_SECONDS = 60.0
@@ -26,6 +27,22 @@ def wait_for(probe: Callable[[], bool], seconds: float, what: str, every: float 
         if time.monotonic() > deadline:
             raise TimeoutError(f"after {seconds:g} s still not: {what}")
         time.sleep(every)
+
+
+def finished(command: list[str], environment: dict[str, str], seconds: float) -> str:
+    """Run a command to its end, and return what it printed. Raises Failed."""
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    if done.returncode:
+        raise Failed(f"{' '.join(command[2:])}: {done.stderr}")
+    return done.stdout
 
 
 @contextmanager
