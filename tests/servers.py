@@ -90,7 +90,9 @@ def postgres(directory: Path) -> Iterator[Postgres]:
         yield server
         server.close()
         return
-    with EmbeddedPostgres(directory, durable=False, options=["synchronous_commit=off"]) as embedded:
+    # Half a dozen services stay there for the whole run.
+    options = ["synchronous_commit=off", "max_connections=300"]
+    with EmbeddedPostgres(directory, durable=False, options=options) as embedded:
         yield Postgres(embedded.url("postgres"))
 
 

@@ -5,9 +5,10 @@ the service gets a `Connection` from here and hands it to the stores.
 """
 
 import select
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 import psycopg2.errors
@@ -36,6 +37,19 @@ _STALE_ERRORS = (
     psycopg2.errors.DuplicatePreparedStatement,
     psycopg2.errors.FeatureNotSupported,
 )
+# How a server says that it has no connection to spare, for anybody or for this role or database.
+# libpq gives no code for what happens before a connection is there. The last is PgBouncer's; the
+# others stand in PostgreSQL's proc.c and postinit.c. In another language nobody waits.
+_FULL = (
+    "too many clients",
+    "too many connections",
+    "remaining connection slots are reserved",
+    "no more connections allowed",
+)
+# How long to wait before asking a full server again, in seconds; asking costs it a process.
+_PAUSE_SECONDS = 0.05
+
+T = TypeVar("T")
 
 
 def create_engine(
@@ -117,11 +131,12 @@ class Database:
         timeout_seconds: float | None = None,
         in_event_loop: bool = False,
     ) -> None:
+        self._timeout_seconds = timeout_seconds or settings.database_timeout_seconds
         self._engine = create_engine(
             settings,
             pool_size,
             application_name,
-            timeout_seconds or settings.database_timeout_seconds,
+            self._timeout_seconds,
         )
         self._prepares = settings.database_prepared_statements
         self._silence = Silence(0.0) if in_event_loop else Silence()
@@ -147,7 +162,11 @@ class Database:
             DatabaseUnavailable: no connection, a broken one, or no answer in time.
             SchemaOutdated: a table or column is missing.
         """
-        with self._translating(), self._engine.begin() as connection:
+        with (
+            self._translating(),
+            self._taken(self._engine.connect) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager
@@ -166,7 +185,7 @@ class Database:
                 yield connection
             return
         with self._translating():
-            pooled = self._engine.raw_connection()
+            pooled = self._taken(self._engine.raw_connection)
             try:
                 driver: Any = pooled.dbapi_connection
                 driver.autocommit = True
@@ -182,6 +201,21 @@ class Database:
             finally:
                 pooled.close()
             self._silence.end()
+
+    def _taken(self, take: Callable[[], T]) -> T:
+        """Return what `take` takes from the pool; wait while the server has no room for one more.
+
+        Others may fill a server up to its `max_connections`. What this process holds already is
+        enough to go on with, so nobody is refused who can have one of those in time.
+        """
+        deadline = time.monotonic() + self._timeout_seconds
+        while True:
+            try:
+                return take()
+            except sqlalchemy.exc.OperationalError as error:
+                if not _is_full(error.orig) or time.monotonic() > deadline:
+                    raise
+            wait.pause(_PAUSE_SECONDS)
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
@@ -225,6 +259,10 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return any(words in str(error) for words in _FULL)
 
 
 def _leave_usable(pooled: sqlalchemy.PoolProxiedConnection) -> None:

@@ -102,6 +102,14 @@ def connect(connect_in_this_thread: Callable[[], T]) -> T:
     return connect_in_this_thread()
 
 
+def pause(seconds: float) -> None:
+    """Let some time pass, for the caller only."""
+    if in_greenlet():
+        await_(asyncio.sleep(seconds))
+    else:
+        time.sleep(seconds)
+
+
 def _limit(connection: psycopg2.extensions.connection) -> float:
     """Return how long to wait, in seconds."""
     if not isinstance(connection, BoundedConnection):

@@ -1,0 +1,77 @@
+"""A server without room for one more connection: those that are there serve everybody in turn."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+
+import psycopg2
+import pytest
+from sqlalchemy import literal, select, text
+
+from app.db.engine import Database, in_event_loop
+from app.errors import DatabaseUnavailable
+from app.local.postgres import EmbeddedPostgres
+from app.settings import Settings
+
+ROOM = 4
+CALLERS = 12
+_SLOW = text("SELECT pg_sleep(0.05)")
+_ONE = select(literal(1))
+
+
+@pytest.fixture(scope="module")
+def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of its own, for no more than ROOM connections of everybody."""
+    options = [f"max_connections={ROOM}", "superuser_reserved_connections=0"]
+    directory = tmp_path_factory.mktemp("small")
+    with EmbeddedPostgres(directory, durable=False, options=options) as server:
+        yield server.url("postgres")
+
+
+def database(url: str, *, seconds: float = 5, in_event_loop: bool = False) -> Database:
+    return Database(
+        Settings(database_url=url, _env_file=None),
+        pool_size=CALLERS,
+        application_name="test",
+        timeout_seconds=seconds,
+        in_event_loop=in_event_loop,
+    )
+
+
+def test_threads_take_turns_with_the_connections_that_fit(small_server: str) -> None:
+    def ask(_: int) -> int:
+        with crowded.transaction() as connection:
+            connection.execute(_SLOW)
+        with crowded.statement() as connection:
+            return connection.execute(_ONE).scalar_one()
+
+    with (
+        closing(database(small_server)) as crowded,
+        ThreadPoolExecutor(CALLERS) as threads,
+    ):
+        assert list(threads.map(ask, range(5 * CALLERS))) == [1] * 5 * CALLERS
+
+
+def test_coroutines_take_turns_with_the_connections_that_fit(small_server: str) -> None:
+    def ask() -> int:
+        with crowded.transaction() as connection:
+            connection.execute(_SLOW)
+            return connection.execute(_ONE).scalar_one()
+
+    async def main() -> list[int]:
+        return await asyncio.gather(*(in_event_loop(ask) for _ in range(CALLERS)))
+
+    with closing(database(small_server, in_event_loop=True)) as crowded:
+        assert asyncio.run(main()) == [1] * CALLERS
+
+
+def test_who_gets_none_in_time_is_told_why(small_server: str) -> None:
+    with ExitStack() as others, closing(database(small_server, seconds=0.5)) as late:
+        for _ in range(ROOM):
+            others.enter_context(closing(psycopg2.connect(small_server)))
+        began_at = time.monotonic()
+        with pytest.raises(DatabaseUnavailable, match="too many clients already"):
+            late.transaction().__enter__()
+        assert 0.5 <= time.monotonic() - began_at < 2
