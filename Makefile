@@ -9,6 +9,10 @@ PYTHON ?= $(shell for python in $(VENV) python3 python3.13 python3.12 python3.11
 FOR_RUN := requirements.txt requirements-local.txt
 FOR_ALL := $(FOR_RUN) requirements-dev.txt
 
+# How many processes run tests side by side, each with servers of its own. Given servers
+# (TEST_DATABASE_URL, TEST_REDIS_URL) serve one.
+TEST_PROCESSES ?= $(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),0,2)
+
 # Installs the given requirements files into .venv, and does nothing when that is done already.
 define install
 @"$(PYTHON)" $(NEW_ENOUGH) 2>/dev/null || { echo 'Error: Python 3.11 or newer is needed' \
@@ -27,7 +31,7 @@ run: ## Start everything: PostgreSQL, Valkey, API, worker, Flower; Ctrl-C stops 
 
 test: ## Run all tests; some only: make test ARGS="tests/unit -k cancel"
 	$(call install,$(FOR_ALL))
-	@exec $(VENV) -m pytest $(ARGS)
+	@exec $(VENV) -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 faults: ## Pull every plug, again and again: all fault tests in their long form, an hour or two
 	$(call install,$(FOR_ALL))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
         config.stash[_LEFT_OUT] = f"{len(left_out)} tests are left out: {pooler.MISSING}"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let the process that started this one know what was left out."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["left out"] = session.config.stash.get(_LEFT_OUT, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from a process that has run tests what it left out."""
+    if message := getattr(node, "workeroutput", {}).get("left out"):
+        node.config.stash[_LEFT_OUT] = message
 
 
 def pytest_terminal_summary(

@@ -101,6 +101,8 @@ def valkey(directory: Path) -> Iterator[Redis]:
     """Yield a Redis or Valkey server for a test run."""
     given = os.environ.get("TEST_REDIS_URL")
     if given:
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            raise RuntimeError("On a given Redis, tests run in one process: leave out -n.")
         # A plain Redis has sixteen databases; the first few may be in use by people.
         yield Redis(given, 8, 8)
         return
