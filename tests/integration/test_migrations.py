@@ -272,22 +272,34 @@ def test_a_downgrade_keeps_every_task_and_can_be_undone(
         assert [attempt.number for attempt in made] == [2]
 
 
-def test_an_upgrade_that_was_broken_off_is_finished_by_the_next_one(database: Migrated) -> None:
-    database.alembic("upgrade", "head")
+@pytest.mark.parametrize(
+    ("before", "broken_off", "constraint"),
+    [
+        ("0002", "0003", "ck_tasks_timeout_positive"),
+        ("0007", "0008", "ck_tasks_valid"),
+    ],
+)
+def test_an_upgrade_that_was_broken_off_is_finished_by_the_next_one(
+    database: Migrated, before: str, broken_off: str, constraint: str
+) -> None:
+    database.alembic("upgrade", broken_off)
+    of_it = f"FROM pg_constraint WHERE conname = '{constraint}'"
+    (found,) = database.ask(f"SELECT pg_get_constraintdef(oid) AS rule {of_it}")
     # As its process leaves it that ends before the constraint is found to hold.
     database.ask(
-        "UPDATE alembic_version SET version_num = '0002';"
-        " ALTER TABLE tasks DROP CONSTRAINT ck_tasks_timeout_positive,"
-        " ADD CONSTRAINT ck_tasks_timeout_positive CHECK (timeout_seconds > 0) NOT VALID"
+        f"UPDATE alembic_version SET version_num = '{before}';"
+        f" ALTER TABLE tasks DROP CONSTRAINT {constraint},"
+        f" ADD CONSTRAINT {constraint} {found['rule']} NOT VALID"
     )
 
+    database.alembic("upgrade", broken_off)
+
+    (found,) = database.ask(
+        f"SELECT convalidated FROM pg_constraint WHERE conname = '{constraint}'"
+    )
+    assert found["convalidated"]
     database.alembic("upgrade", "head")
-
     database.alembic("check")
-    (constraint,) = database.ask(
-        "SELECT convalidated FROM pg_constraint WHERE conname = 'ck_tasks_timeout_positive'"
-    )
-    assert constraint["convalidated"]
 
 
 def claim(connection: Any, task_id: int) -> Any:

@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from app.db import attempts, history, maintenance, promotion, set_aside, tasks
 from app.db.engine import Connection
+from app.db.models import TASK_RULES
 from app.domain import transitions
 from app.domain.history import LogLine
 from app.domain.priority import Priority, QueueName
@@ -239,24 +240,43 @@ def test_a_running_task_is_not_cancelled_without_having_been_asked(connection: C
     assert read(connection, task.id).status is Status.IN_PROGRESS
 
 
-@pytest.mark.parametrize(
-    "ghost",
-    [
-        "status = 'IN_PROGRESS'",
-        "status = 'COMPLETED'",
-        "status = 'FAILED', completed_at = now()",
-        "status = 'PENDING', completed_at = now()",
-        "status = 'PENDING', cancel_requested_at = now()",
-        "result = '1'",
-        "attempt = 1",
-        "status = 'LOST'",
-        "priority = 'URGENT'",
-        "queue = 'celery'",
-        "progress = 1.5",
-        "title = ''",
-    ],
-)
-def test_the_database_itself_refuses_ghosts(connection: Connection, ghost: str) -> None:
+# For each rule an UPDATE of a NEW task that breaks it, and none before it.
+GHOSTS = {
+    "title_length": "title = ''",
+    "status_known": "status = 'LOST'",
+    "priority_known": "priority = 'URGENT'",
+    "queue_known": "queue = 'celery'",
+    "lease": "status = 'IN_PROGRESS'",
+    "completed_at": "status = 'PENDING', completed_at = now()",
+    "running": "status = 'IN_PROGRESS', lease_expires_at = now()",
+    "new_never_ran": "attempt = 1",
+    "cancel_requested": "status = 'PENDING', cancel_requested_at = now()",
+    "result_of_completed": "result = '1'",
+    "failed_says_why": "status = 'FAILED', completed_at = now()",
+    "progress_range": "progress = 1.5",
+    "attempt_range": "status = 'PENDING', attempt = 9",
+    "timeout_positive": "timeout_seconds = 0",
+}
+
+
+@pytest.mark.parametrize("rule", TASK_RULES)
+def test_the_database_itself_refuses_ghosts(connection: Connection, rule: str) -> None:
+    task = create(connection)
+    with pytest.raises(sqlalchemy.exc.IntegrityError) as caught, connection.begin_nested():
+        connection.execute(text(f"UPDATE tasks SET {GHOSTS[rule]} WHERE id = {task.id}"))
+    assert caught.value.orig.diag.constraint_name == f"ck_tasks_{rule}"
+
+
+def test_what_is_completed_has_ended(connection: Connection) -> None:
     task = create(connection)
     with pytest.raises(sqlalchemy.exc.IntegrityError), connection.begin_nested():
-        connection.execute(text(f"UPDATE tasks SET {ghost} WHERE id = {task.id}"))
+        connection.execute(text(f"UPDATE tasks SET status = 'COMPLETED' WHERE id = {task.id}"))
+
+
+def test_the_database_has_the_rules_of_the_models(connection: Connection) -> None:
+    source = connection.execute(
+        text("SELECT prosrc FROM pg_proc WHERE proname = 'task_is_valid'")
+    ).scalar_one()
+    for name, rule in TASK_RULES.items():
+        assert f"WHEN NOT ({rule}) THEN '{name}'" in source
+        assert source.count(f"({rule})") == 2
