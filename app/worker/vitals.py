@@ -5,8 +5,8 @@ renews its lease nor stops: the thread that does both stands still with it. Only
 end it before somebody else may start its task again.
 
 Each pool process keeps a small file up to date. The lock on it (flock(2), which the kernel takes
-back from the dead) makes a kill hit the attempt that it is meant for: a process cannot leave one
-while somebody else holds the lock, and whoever kills holds it.
+back from the dead) makes a kill hit the attempt that it is meant for: whoever kills holds it, and
+so does a process for as long as no handler runs, so that it cannot leave an attempt meanwhile.
 """
 
 import contextlib
@@ -66,6 +66,7 @@ class OwnVitals:
 
     def __init__(self) -> None:
         self._file: int | None = None
+        self._is_locked = False
         if _folder is not None:
             path = _folder / str(os.getpid())
             try:
@@ -73,7 +74,7 @@ class OwnVitals:
             except OSError as error:
                 # Tasks can be run without; the worker may also be about to end.
                 log.warning("The main process cannot watch this one: %s", error)
-            self._write(_NOTHING)
+            self.idle()
 
     def leased(self, task_id: int, renewed_at: float, ends_at: float) -> None:
         """Say that a task's handler runs, under a lease that counts from `renewed_at`.
@@ -81,18 +82,30 @@ class OwnVitals:
         At `ends_at` this process kills itself for running too long, if it can.
         """
         self._write(_LAYOUT.pack(task_id, renewed_at, ends_at))
+        self._let_go()
 
     def idle(self) -> None:
         """Say that no handler runs. A process that is being killed never comes back from here."""
         self._write(_NOTHING)
 
     def _write(self, vitals: bytes) -> None:
-        if self._file is not None:
+        """Take the lock and write. One that cannot write has not got the lock."""
+        if self._file is None:
+            return
+        if not self._is_locked:
             fcntl.flock(self._file, fcntl.LOCK_EX)
-            try:
-                os.pwrite(self._file, vitals, 0)
-            finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+            self._is_locked = True
+        try:
+            os.pwrite(self._file, vitals, 0)
+        except OSError:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        if self._file is not None:
+            # In this order, for the end of the process may come between: taking it twice is fine.
+            self._is_locked = False
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +159,7 @@ def _is_living_child(pid: int) -> bool:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[int | None]:
-    """Yield a file whose lock is held, or None where its process is just writing."""
+    """Yield a file whose lock is held, or None where its process holds it."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

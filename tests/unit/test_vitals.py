@@ -98,6 +98,16 @@ def test_a_frozen_process_is_killed_too(fork) -> None:
     wait_for(lambda: is_dead(frozen), 5, "the frozen process is dead")
 
 
+def test_a_process_that_has_left_its_attempt_is_not_killed_for_it(folder: Path, fork) -> None:
+    now = time.monotonic()
+    pid = fork(lambda own: (own.leased(7, now, LATER), own.idle()))
+    # As if the watch still saw what stood there before.
+    (folder / str(pid)).write_bytes(vitals._LAYOUT.pack(7, now - 60, LATER))
+
+    assert vitals.kill_overdue(30) == []
+    assert not is_dead(pid)
+
+
 def test_a_number_that_is_no_child_of_ours_is_left_alone(folder: Path) -> None:
     # As the number of a process that has died, and that the system gave to somebody else.
     stranger = folder / str(os.getppid())
