@@ -115,7 +115,10 @@ def test_a_process_that_goes_on_just_before_it_would_be_ended_loses_no_later_tas
         ended = wait_until_final(lease_lab, [*first, *following], 30)
         for task_id in first:
             row = ended[task_id]
-            assert (row.status, row.attempt) == ("COMPLETED", row.crashes + 1)
+            # Frozen in the midst of a heartbeat, it finds when thawed that its lease could not be
+            # renewed in time, and hands the task back: that is no crash.
+            released = timeline(lease_lab, task_id).names().count("released")
+            assert (row.status, row.attempt) == ("COMPLETED", 1 + row.crashes + released)
         for task_id in following:
             row = ended[task_id]
             assert (task_id, row.status, row.attempt, row.crashes) == (task_id, "COMPLETED", 1, 0)
