@@ -78,15 +78,17 @@ class MessageWriter:
 
         The most urgent queue comes first. Monitors are told in the same round trip.
         """
+        # Makes each message's tag unlike all others; the system is asked once for all of them.
+        batch = str(uuid.uuid4())
         for queue in QUEUES_BY_URGENCY:
-            of_queue = [self._message(task) for task in tasks if task.queue is queue]
+            of_queue = [self._message(task, batch) for task in tasks if task.queue is queue]
             if of_queue:
                 # kombu pushes on the left and pops on the right.
                 pipeline.lpush(queue.value, *of_queue)
         if self._tells_monitors:
             pipeline.publish(self._events_channel, self._sent_events(tasks))
 
-    def _message(self, task: TaskMessage) -> str:
+    def _message(self, task: TaskMessage, batch: str) -> str:
         """Return the message as it lies in a queue."""
         # The same id for each attempt: Celery's own retries do that too, and monitors show one task
         # as one line.
@@ -100,7 +102,7 @@ class MessageWriter:
             f' "{DISPATCHED_AT}": "{task.dispatched_at.isoformat()}", {self._headers}}},'
             f' "properties": {{"correlation_id": "{task_id}", "argsrepr": {arguments},'
             f' "delivery_info": {{"exchange": "", "routing_key": "{task.queue.value}"}},'
-            f' "delivery_tag": "{uuid.uuid4()}", {self._properties}}}}}'
+            f' "delivery_tag": "{batch}.{task_id}", {self._properties}}}}}'
         )
 
     def _sent_events(self, tasks: Sequence[TaskMessage]) -> str:

@@ -91,3 +91,16 @@ def test_a_bulk_lies_in_its_queues_in_its_order_behind_what_was_there(
     }
     assert waiting == {"overdue": [3], "high": [1, 4], "medium": [], "low": [9, 0, 2]}
     client.close()
+
+
+def test_no_two_messages_have_the_same_tag(settings: Settings, redis_url: str) -> None:
+    publisher = Publisher(create_celery(settings, publisher_only=True))
+    tasks = [TaskMessage(number, QueueName.LOW, "noop", TITLE, AT) for number in range(1, 6)]
+    # The last ones were changed to another queue and back, say: two messages of one task.
+    assert publisher.publish(tasks)
+    assert publisher.publish(tasks[3:])
+
+    client = redis.Redis.from_url(redis_url, socket_timeout=5)
+    messages = [json.loads(message) for message in client.lrange("low", 0, -1)]
+    client.close()
+    assert len({message["properties"]["delivery_tag"] for message in messages}) == 7
