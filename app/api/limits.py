@@ -31,9 +31,8 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
-        if int(request.headers.get("content-length", "0")) > self._max_bytes:
-            await self._too_large(request)(scope, receive, send)
+        if _announced(scope) > self._max_bytes:
+            await self._too_large(scope)(scope, receive, send)
             return
         body = bytearray()
         more = True
@@ -52,10 +51,10 @@ class BodyLimit:
                         silence.reschedule(loop.time() + _SILENCE_SECONDS)
         except TimeoutError:
             late = f"The rest of the body did not come within {_SILENCE_SECONDS:g} s."
-            await _closing(problem(request, 408, late))(scope, receive, send)
+            await _closing(problem(Request(scope), 408, late))(scope, receive, send)
             return
         if len(body) > self._max_bytes:
-            await self._too_large(request)(scope, receive, send)
+            await self._too_large(scope)(scope, receive, send)
             return
 
         read = False
@@ -69,9 +68,17 @@ class BodyLimit:
 
         await self._app(scope, receive_body, send)
 
-    def _too_large(self, request: Request) -> Response:
+    def _too_large(self, scope: Scope) -> Response:
         detail = f"The body is larger than the {self._max_bytes} bytes that are allowed."
-        return _closing(problem(request, 413, detail))
+        return _closing(problem(Request(scope), 413, detail))
+
+
+def _announced(scope: Scope) -> int:
+    """Return the Content-Length, which the server has checked to be a number; 0 for none."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value)
+    return 0
 
 
 def _closing(response: Response) -> Response:

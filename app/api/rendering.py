@@ -42,13 +42,17 @@ def lines_json(lines: Sequence[LogLine]) -> bytes:
 def _out(task: Task) -> dict[str, Any]:
     """Return a task as `TaskOut` describes it; to make a model takes longer than to write it."""
     terms = terms_of(task, get_settings())
+    created_at = _time(task.created_at)
+    # The same until something happens to it, and each costs more than all the numbers here.
+    run_at = created_at if task.run_at == task.created_at else _time(task.run_at)
+    updated_at = created_at if task.updated_at == task.created_at else _time(task.updated_at)
     return {
         "id": task.id,
         "title": task.title,
         "description": task.description,
         "priority": task.priority,
         "status": task.status,
-        "created_at": _time(task.created_at),
+        "created_at": created_at,
         "started_at": _time(task.started_at),
         "completed_at": _time(task.completed_at),
         "result": task.result,
@@ -65,8 +69,8 @@ def _out(task: Task) -> dict[str, Any]:
             "jitter": terms.backoff.jitter,
         },
         "timeout_seconds": terms.limit_seconds,
-        "run_at": _time(task.run_at),
-        "updated_at": _time(task.updated_at),
+        "run_at": run_at,
+        "updated_at": updated_at,
         "cancel_requested_at": _time(task.cancel_requested_at),
         "worker": task.worker,
         "progress": task.progress,
