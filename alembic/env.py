@@ -28,6 +28,12 @@ def run() -> None:
         connect_args={"connect_timeout": max(2, int(settings.database_connect_timeout_seconds))},
     )
     with engine.connect() as connection:
+        encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+        if encoding != "UTF8":
+            sys.exit(
+                f"The database's encoding is {encoding}, in which not every text can be stored."
+                " Create it with ENCODING 'UTF8' TEMPLATE template0."
+            )
         connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))

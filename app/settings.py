@@ -5,6 +5,7 @@ a test holds the two together. An invalid value stops the program with one clear
 """
 
 import os
+import re
 import sys
 from functools import lru_cache
 from typing import Annotated
@@ -13,6 +14,15 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.targets import parse_targets, signing_key
+
+# What follows the scheme in a database's URL, as SQLAlchemy reads it: user, password, host, port.
+_ONE_HOST = re.compile(
+    r"([^@]*@)? (\[[^\]]*\] | [^:/?,\[]*) (:\d{0,5})? ([/?].*)?", re.VERBOSE | re.DOTALL
+)
+_REDIS_ADDRESS = re.compile(
+    r"rediss?:// ([^/?]*@)? (\[[^\]]*\] | [^:/?,\[]*) (:\d{0,5})? (/\d*)? (\?.*)?",
+    re.VERBOSE | re.DOTALL,
+)
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -243,6 +253,8 @@ class Settings(BaseSettings):
         scheme, separator, rest = url.partition("://")
         if not separator or scheme not in {"postgres", "postgresql", "postgresql+psycopg2"}:
             raise ValueError("must start with postgresql://")
+        if not _ONE_HOST.fullmatch(rest):
+            raise ValueError("must name one host, and its port as a number")
         return f"postgresql+psycopg2://{rest}"
 
     @field_validator("redis_url")
@@ -250,6 +262,8 @@ class Settings(BaseSettings):
     def _check_redis_scheme(cls, url: str) -> str:
         if not url.startswith(("redis://", "rediss://")):
             raise ValueError("must start with redis:// or rediss://")
+        if not _REDIS_ADDRESS.fullmatch(url):
+            raise ValueError("must name one host, and port and database as numbers")
         return url
 
     @field_validator("http_request_allow")

@@ -1,5 +1,7 @@
 """What the service's processes hold after few and after many tasks."""
 
+import time
+
 import psutil
 
 from benchmarks.load import load
@@ -8,6 +10,7 @@ from benchmarks.processes import serving, wait_for, working
 
 FEW, MANY = 1000, 100_000
 _SECONDS = 1500.0
+_SLOTS = 2
 
 
 def held_mebibytes(bench: Bench) -> tuple[dict[str, float], dict[str, float]]:
@@ -38,6 +41,8 @@ def held_mebibytes(bench: Bench) -> tuple[dict[str, float], dict[str, float]]:
                 "all have ended",
                 every=1.0,
             )
+            # A process that is about to be replaced, or has just been, holds other things.
+            wait_for(lambda: _have_settled(main.children()), 60, "no slot is being replaced")
             slots = [_mebibytes(child) for child in main.children()]
             found.append(
                 {
@@ -48,6 +53,11 @@ def held_mebibytes(bench: Bench) -> tuple[dict[str, float], dict[str, float]]:
             )
     few, many = found
     return few, many
+
+
+def _have_settled(slots: list[psutil.Process]) -> bool:
+    now = time.time()
+    return len(slots) == _SLOTS and all(now - slot.create_time() > 3 for slot in slots)
 
 
 def _mebibytes(process: psutil.Process) -> float:

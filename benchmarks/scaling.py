@@ -24,6 +24,7 @@ from typing import Any
 from app.db import attempts
 from app.domain.priority import QueueName
 from app.services.lifecycle import maintenance
+from app.services.lifecycle.lost_messages import LostMessages
 from benchmarks.scaling_report import median, say, table
 from benchmarks.scaling_retention import keep
 from benchmarks.scaling_stage import ROOT, TABLES, Size, Stage, until
@@ -156,7 +157,8 @@ def waiting(stage: Stage, size: Size) -> None:
         messages = stage.waiting(count)
         stage.publish(messages)
         memory = stage.redis.info("memory")["used_memory"] - memory
-        rounds = [timed(lambda: one_round(stage)) for _ in range(20)]
+        one_round = Rounds(stage).do
+        rounds = [timed(one_round) for _ in range(20)]
         claims = []
         for message in messages[:: len(messages) // 200][:200]:
             with stage.database.statement() as connection:
@@ -167,7 +169,7 @@ def waiting(stage: Stage, size: Size) -> None:
                 claims.append(time.perf_counter() - began_at)
         stage.redis.flushall()
         began_at = time.monotonic()
-        until(partial(is_back, stage, count - len(claims)), 900, pause=0.5)
+        until(partial(is_back, stage, one_round, count - len(claims)), 900, pause=0.5)
         back = time.monotonic() - began_at
         rows.append([f"{count:,}", memory / 1e6, median(rounds) * 1e3, median(claims) * 1e3, back])
     say("### Tasks that wait\n")
@@ -176,14 +178,24 @@ def waiting(stage: Stage, size: Size) -> None:
     say()
 
 
-def is_back(stage: Stage, wanted: int) -> bool:
+def is_back(stage: Stage, one_round: Callable[[], bool], wanted: int) -> bool:
     """Return whether so many messages are in the queue again, after one more round."""
-    return one_round(stage) and int(stage.redis.llen("low")) >= wanted
+    return one_round() and int(stage.redis.llen("low")) >= wanted
 
 
-def one_round(stage: Stage) -> bool:
-    """Do a round of maintenance, as a worker does twice a second."""
-    return maintenance.run_round(stage.database, stage.publisher, stage.settings)
+class Rounds:
+    """Rounds of maintenance, as a worker does them twice a second."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._lost_messages = LostMessages(margin_seconds=1, handover_seconds=1)
+
+    def do(self) -> bool:
+        """Do one round; return whether it was done."""
+        stage = self._stage
+        return maintenance.run_round(
+            stage.database, stage.publisher, stage.settings, self._lost_messages
+        )
 
 
 def timed(call: Callable[[], object]) -> float:

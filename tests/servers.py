@@ -44,12 +44,15 @@ class Postgres:
             connection.close()
 
     @contextmanager
-    def database(self, *, migrated: bool = True) -> Iterator[str]:
-        """Yield the URL of a new database, which is dropped afterwards."""
+    def database(self, *, migrated: bool = True, how: str = "") -> Iterator[str]:
+        """Yield the URL of a new database, which is dropped afterwards.
+
+        Either migrated, or empty and made as `how` says, in the words of CREATE DATABASE.
+        """
         name = f"tm_test_{uuid4().hex[:8]}"
-        self._execute(
-            f"CREATE DATABASE {name}" + (f" TEMPLATE {self._template}" if migrated else "")
-        )
+        if migrated and not how:
+            how = f"TEMPLATE {self._template}"
+        self._execute(f"CREATE DATABASE {name} {how}")
         try:
             yield self.url(name)
         finally:

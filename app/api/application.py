@@ -93,7 +93,11 @@ def _open(settings: Settings) -> Resources:
     )
     # For the writer, the dispatcher, the reader, and pages.
     loop_database = Database(
-        settings, pool_size=3 + PAGE_LANES, application_name="task-manager api", in_event_loop=True
+        settings,
+        pool_size=3 + PAGE_LANES,
+        application_name="task-manager api",
+        in_event_loop=True,
+        generic_plans=True,
     )
     loop_publisher = LoopPublisher(celery, settings)
     health = Health(
@@ -127,4 +131,4 @@ def _say_schema(database: Database) -> None:
         with database.transaction() as connection:
             schema.check(connection)
     except Unavailable as error:
-        log.error("%s Requests that need the database get 503 until then.", error)
+        log.error("Requests that need the database get 503 for now: %s", error)

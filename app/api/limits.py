@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import problem
+from app.services.patience import Patience
 
 # Seconds a client may be silent in the middle of its body.
 _SILENCE_SECONDS = 30.0
@@ -25,6 +26,7 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._patience = Patience(_SILENCE_SECONDS, _expire)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its body, or answer it."""
@@ -36,19 +38,22 @@ class BodyLimit:
             return
         body = bytearray()
         more = True
-        loop = asyncio.get_running_loop()
+        silence = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(_SILENCE_SECONDS) as silence:
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return
-                    body += message.get("body", b"")
-                    more = message.get("more_body", False)
-                    if len(body) > self._max_bytes:
-                        break
-                    if more:
-                        silence.reschedule(loop.time() + _SILENCE_SECONDS)
+            async with silence:
+                try:
+                    while more:
+                        self._patience.begin(silence)
+                        message = await receive()
+                        if message["type"] == "http.disconnect":
+                            return
+                        body += message.get("body", b"")
+                        more = message.get("more_body", False)
+                        if len(body) > self._max_bytes:
+                            break
+                finally:
+                    # Within the time-out: once that is over, it can no longer be let expire.
+                    self._patience.end(silence)
         except TimeoutError:
             late = f"The rest of the body did not come within {_SILENCE_SECONDS:g} s."
             await _closing(problem(Request(scope), 408, late))(scope, receive, send)
@@ -71,6 +76,10 @@ class BodyLimit:
     def _too_large(self, scope: Scope) -> Response:
         detail = f"The body is larger than the {self._max_bytes} bytes that are allowed."
         return _closing(problem(Request(scope), 413, detail))
+
+
+def _expire(silence: asyncio.Timeout) -> None:
+    silence.reschedule(asyncio.get_running_loop().time())
 
 
 def _announced(scope: Scope) -> int:

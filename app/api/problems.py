@@ -40,6 +40,14 @@ _METHODS_OF_FILES = {"GET"}
 # Seconds after which a client may try again when something the service needs is away.
 RETRY_AFTER_SECONDS = 2
 
+# As RFC 9110 has them; Python before 3.13 says what RFC 2616 and RFC 4918 said.
+_PHRASES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+
 log = logging.getLogger(__name__)
 
 
@@ -52,7 +60,7 @@ def problem(
     **members: Any,
 ) -> Response:
     """Return an error answer. `members` are added to the standard five."""
-    phrase = HTTPStatus(status).phrase
+    phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
     body = {
         "type": "about:blank",
         "title": phrase,

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from app.api.schemas import AttemptOut, EventOut, LogLineOut
+from app.api.times import rfc3339
 from app.domain.history import Attempt, Event, LogLine
 from app.domain.task import Task
 from app.handlers import registry
@@ -42,16 +43,17 @@ def lines_json(lines: Sequence[LogLine]) -> bytes:
 def _out(task: Task) -> dict[str, Any]:
     """Return a task as `TaskOut` describes it; to make a model takes longer than to write it."""
     terms = terms_of(task, get_settings())
-    created_at = _time(task.created_at)
+    created_at = rfc3339(task.created_at)
     # The same until something happens to it, and each costs more than all the numbers here.
-    run_at = created_at if task.run_at == task.created_at else _time(task.run_at)
-    updated_at = created_at if task.updated_at == task.created_at else _time(task.updated_at)
+    run_at = created_at if task.run_at == task.created_at else rfc3339(task.run_at)
+    updated_at = created_at if task.updated_at == task.created_at else rfc3339(task.updated_at)
+    # Plain strings, which are written several times as fast as the enumerations' own kind.
     return {
         "id": task.id,
         "title": task.title,
         "description": task.description,
-        "priority": task.priority,
-        "status": task.status,
+        "priority": task.priority.value,
+        "status": task.status.value,
         "created_at": created_at,
         "started_at": _time(task.started_at),
         "completed_at": _time(task.completed_at),
@@ -59,7 +61,7 @@ def _out(task: Task) -> dict[str, Any]:
         "error_info": task.error_info,
         "type": task.type,
         "payload": registry.shown(task.type, task.payload),
-        "queue": task.queue,
+        "queue": task.queue.value,
         "attempt": task.attempt,
         "max_attempts": task.max_attempts,
         "backoff": {
@@ -79,8 +81,4 @@ def _out(task: Task) -> dict[str, Any]:
 
 
 def _time(time: datetime | None) -> str | None:
-    """Return a time as it is read (`app.db.reading`): RFC 3339, in UTC, no zeros at the end."""
-    if time is None:
-        return None
-    text = time.isoformat()[: -len("+00:00")]
-    return (text.rstrip("0") if time.microsecond else text) + "Z"
+    return None if time is None else rfc3339(time)

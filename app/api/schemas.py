@@ -1,10 +1,10 @@
 """The bodies of the wire contract that clients get back. What they send: `app.api.requests`."""
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.times import Time
 from app.domain.history import AttemptOutcome
 from app.domain.priority import Priority, QueueName
 from app.domain.status import Status
@@ -31,9 +31,9 @@ class TaskOut(BaseModel):
     description: str | None
     priority: Priority
     status: Status
-    created_at: datetime = Field(description="When it was stored")
-    started_at: datetime | None = Field(description="When its latest attempt began")
-    completed_at: datetime | None = Field(description="When it came to its final status")
+    created_at: Time = Field(description="When it was stored")
+    started_at: Time | None = Field(description="When its latest attempt began")
+    completed_at: Time | None = Field(description="When it came to its final status")
     result: Any = Field(description="What its handler returned, any JSON value")
     error_info: str | None = Field(description="The latest error, in one line")
     type: str = Field(description="Which handler does its work")
@@ -43,9 +43,9 @@ class TaskOut(BaseModel):
     max_attempts: int = Field(description="How many attempts it may have")
     backoff: BackoffOut = Field(description="The pauses between attempts")
     timeout_seconds: float = Field(description="The longest that an attempt may take, in seconds")
-    run_at: datetime = Field(description="The earliest time of its next attempt")
-    updated_at: datetime
-    cancel_requested_at: datetime | None = Field(description="When its cancel was accepted")
+    run_at: Time = Field(description="The earliest time of its next attempt")
+    updated_at: Time
+    cancel_requested_at: Time | None = Field(description="When its cancel was accepted")
     worker: str | None = Field(description="The worker process of its latest attempt, NODE/PID")
     progress: float = Field(ge=0, le=1, description="How much of the work is done")
     progress_note: str | None = Field(description="What its handler says it is doing")
@@ -58,8 +58,8 @@ class AttemptOut(BaseModel):
 
     number: int
     worker: str = Field(description="The worker process that ran it, NODE/PID")
-    started_at: datetime
-    finished_at: datetime | None = Field(description="null while it runs")
+    started_at: Time
+    finished_at: Time | None = Field(description="null while it runs")
     outcome: AttemptOutcome | None = Field(description="How it ended; null while it runs")
     error: str | None = Field(description="What went wrong, in one line")
     traceback: str | None = Field(description="Where in the handler, if it raised")
@@ -70,7 +70,7 @@ class EventOut(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    at: datetime
+    at: Time
     event: str = Field(description="The name of the change")
     status: Status = Field(description="The task's status after it")
     attempt: int = Field(description="The number of the task's latest attempt then")
@@ -82,7 +82,7 @@ class LogLineOut(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    at: datetime
+    at: Time
     attempt: int
     level: str
     message: str

@@ -66,6 +66,9 @@ class LoopPublisher:
                 len(messages),
                 error or type(error).__name__,
             )
+            if isinstance(error, redis.exceptions.ReadOnlyError):
+                # Another server has taken over from this one, which a new connection may find.
+                await self._client.connection_pool.disconnect()
             return False
         return True
 

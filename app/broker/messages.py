@@ -13,6 +13,7 @@ import uuid
 from base64 import b64encode
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from celery.utils.nodenames import anon_nodename
@@ -80,32 +81,33 @@ class MessageWriter:
         """
         # Makes each message's tag unlike all others; the system is asked once for all of them.
         batch = str(uuid.uuid4())
+        written = [_Written(task) for task in tasks]
         for queue in QUEUES_BY_URGENCY:
-            of_queue = [self._message(task, batch) for task in tasks if task.queue is queue]
+            of_queue = [self._message(each, batch) for each in written if each.task.queue is queue]
             if of_queue:
                 # kombu pushes on the left and pops on the right.
                 pipeline.lpush(queue.value, *of_queue)
         if self._tells_monitors:
-            pipeline.publish(self._events_channel, self._sent_events(tasks))
+            pipeline.publish(self._events_channel, self._sent_events(written))
 
-    def _message(self, task: TaskMessage, batch: str) -> str:
+    def _message(self, written: "_Written", batch: str) -> str:
         """Return the message as it lies in a queue."""
         # The same id for each attempt: Celery's own retries do that too, and monitors show one task
         # as one line.
+        task, arguments = written.task, written.arguments
         task_id = task.task_id
-        arguments = json.dumps(_arguments_shown(task))
         body = b64encode(f"[[{task_id}], {_EMBEDDED}]".encode()).decode()
         return (
             f'{{"body": "{body}", "content-encoding": "utf-8", "content-type": "application/json",'
             f' "headers": {{"id": "{task_id}", "root_id": "{task_id}", "argsrepr": {arguments},'
-            f' "shadow": {json.dumps(task.type)},'
+            f' "shadow": {written.type},'
             f' "{DISPATCHED_AT}": "{task.dispatched_at.isoformat()}", {self._headers}}},'
             f' "properties": {{"correlation_id": "{task_id}", "argsrepr": {arguments},'
             f' "delivery_info": {{"exchange": "", "routing_key": "{task.queue.value}"}},'
             f' "delivery_tag": "{batch}.{task_id}", {self._properties}}}}}'
         )
 
-    def _sent_events(self, tasks: Sequence[TaskMessage]) -> str:
+    def _sent_events(self, written: Sequence["_Written"]) -> str:
         """Return the message of several events "task-sent".
 
         See Celery's documentation, "Event Reference"; a worker sends its own events so, too.
@@ -115,7 +117,7 @@ class MessageWriter:
             f'"timestamp": {time.time()}, "hostname": {self._hostname}, "pid": {os.getpid()},'
             f' "utcoffset": {utcoffset()}'
         )
-        events = f"[{', '.join([self._sent_event(task, now) for task in tasks])}]"
+        events = f"[{', '.join([self._sent_event(each, now) for each in written])}]"
         return json.dumps(
             {
                 "body": b64encode(events.encode()).decode(),
@@ -132,20 +134,31 @@ class MessageWriter:
             }
         )
 
-    def _sent_event(self, task: TaskMessage, now: str) -> str:
+    def _sent_event(self, written: "_Written", now: str) -> str:
+        task = written.task
         # The name is for monitors; the message's header says what Celery runs.
         return (
             f'{{"type": "task-sent", {now}, "clock": {self._clock.forward()},'
             f' "uuid": "{task.task_id}", "root_id": "{task.task_id}", "parent_id": null,'
-            f' "name": {json.dumps(task.type)}, "args": {json.dumps(_arguments_shown(task))},'
+            f' "name": {written.type}, "args": {written.arguments},'
             ' "kwargs": "{}", "retries": 0, "eta": null, "expires": null, "exchange": "",'
             f' "queue": "{task.queue.value}", "routing_key": "{task.queue.value}"}}'
         )
 
 
-def _arguments_shown(task: TaskMessage) -> str:
-    # What monitors show: the handler as name, the id and the title as arguments.
-    return f"({task.task_id}, {task.title!r})"
+class _Written:
+    """A task, and as JSON what monitors show of it: its type as name, id and title as arguments."""
+
+    __slots__ = ("arguments", "task", "type")
+
+    def __init__(self, task: TaskMessage) -> None:
+        self.task = task
+        self.type = _type_json(task.type)
+        self.arguments = json.dumps(f"({task.task_id}, {task.title!r})")
+
+
+# There are as many as handlers.
+_type_json = lru_cache(maxsize=1000)(json.dumps)
 
 
 def dispatched_at(message: bytes) -> datetime:

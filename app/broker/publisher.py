@@ -25,7 +25,23 @@ _TROUBLE = (kombu.exceptions.KombuError, redis.exceptions.RedisError, OSError)
 # Beside the queues in the same Redis database, and lost together with them.
 _MARK = "task-manager:remembers"
 
+# Never made by anybody.
+_NO_LIST = "task-manager:nothing"
+
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _leaving_replicas(client: Any) -> Iterator[None]:
+    """Close the connections to a server that takes no writes any more.
+
+    Another one has taken over from it, which new connections may find; redis-py would keep these.
+    """
+    try:
+        yield
+    except redis.exceptions.ReadOnlyError:
+        client.connection_pool.disconnect()
+        raise
 
 
 class Publisher:
@@ -58,20 +74,26 @@ class Publisher:
         """Put messages into their queues in one round trip."""
         with (
             producer.channel.conn_or_acquire() as client,
+            _leaving_replicas(client),
             client.pipeline(transaction=False) as pipeline,
         ):
             self._writer.fill(pipeline, messages)
             pipeline.execute()
 
-    def oldest_message_at(self, queue: QueueName) -> datetime | None:
-        """Return when the oldest message in a queue was dispatched, or None for an empty queue.
+    def oldest_messages_at(self) -> dict[QueueName, datetime | None]:
+        """Return when the oldest message in each queue was dispatched, None for an empty queue.
 
         Raises:
             BrokerUnavailable: Redis does not answer.
         """
-        with self._redis() as client:
-            message = client.lindex(queue.value, -1)
-        return None if message is None else dispatched_at(message)
+        with self._redis() as client, client.pipeline(transaction=False) as pipeline:
+            for queue in QueueName:
+                pipeline.lindex(queue.value, -1)
+            messages = pipeline.execute()
+        return {
+            queue: None if message is None else dispatched_at(message)
+            for queue, message in zip(QueueName, messages, strict=True)
+        }
 
     def has_forgotten(self) -> bool:
         """Return, once, whether Redis has lost everything since this was last asked by anybody.
@@ -94,13 +116,14 @@ class Publisher:
             return {queue: int(client.llen(queue.value)) for queue in QueueName}
 
     def ping(self) -> None:
-        """Pass when Redis answers.
+        """Pass when Redis answers and would take a message.
 
         Raises:
-            BrokerUnavailable: it does not.
+            BrokerUnavailable: it does not, or has no memory or no permission for it.
         """
         with self._redis() as client:
-            client.ping()
+            # Refused wherever a message would be, and without effect on a list that is not there.
+            client.lpushx(_NO_LIST, "")
 
     @contextmanager
     def _redis(self) -> Iterator[Any]:
@@ -108,6 +131,8 @@ class Publisher:
             # Celery's stubs take the pool of connections for one of producers.
             pool: Any = self._celery.pool
             with pool.acquire(block=True, timeout=1) as connection:
-                yield connection.default_channel.client
+                client = connection.default_channel.client
+                with _leaving_replicas(client):
+                    yield client
         except _TROUBLE as error:
             raise BrokerUnavailable(f"Redis does not answer: {error}") from error

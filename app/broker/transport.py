@@ -6,6 +6,7 @@ redis:// and rediss:// address. Leans on kombu's insides, which tests hold by na
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Empty
@@ -14,6 +15,8 @@ from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis
 from kombu.utils.encoding import bytes_to_str
+
+log = logging.getLogger(__name__)
 
 
 class Channel(redis.Channel):
@@ -106,6 +109,17 @@ class _Poller(redis.MultiChannelPoller):
                 self._register_BRPOP(channel)
             if not channel._in_listen and channel.active_fanout_queues:
                 self._register_LISTEN(channel)
+
+    def maybe_refresh_binding_expiry(self) -> None:
+        """Keep the addresses of Celery's commands to workers alive. Called once a second.
+
+        kombu says with a traceback each time when Redis refuses that; those who publish say so too.
+        """
+        for channel in self._channels:
+            try:
+                channel.maybe_refresh_binding_expiry()
+            except (*channel.connection_errors, channel.ResponseError) as error:
+                log.debug("The addresses of commands were not kept alive: %s", error)
 
 
 class Transport(redis.Transport):

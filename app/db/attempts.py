@@ -13,20 +13,21 @@ from sqlalchemy.dialects.postgresql import JSONB
 from app.db.engine import Connection
 from app.db.models import TaskRow
 from app.db.transitions import (
-    TASK_COLUMNS,
+    CLAIMED_COLUMNS,
     Ending,
     Moved,
     batch_statement,
+    claimed_task_from,
+    has_status,
     make_batch,
     make_one,
     statement,
-    task_from,
 )
 from app.domain import transitions
 from app.domain.history import AttemptOutcome
 from app.domain.priority import QueueName
 from app.domain.status import Status
-from app.domain.task import Task
+from app.domain.task import ClaimedTask, Task
 
 
 def seconds(name: str) -> Any:
@@ -50,21 +51,21 @@ def claim(
     worker: str,
     lease_seconds: float,
     types: Sequence[str],
-) -> Task | None:
+) -> ClaimedTask | None:
     """Start the next attempt of a task, if it waits in this queue and its time has come.
 
     A message from another queue is one that a change of priority has made obsolete; following it
     would let a task overtake. A task of none of these `types` is left for another worker.
     """
-    return make_one(
-        connection,
-        _CLAIM,
-        p_id=task_id,
-        p_queue=queue.value,
-        p_worker=worker,
-        p_lease=lease_seconds,
-        p_types=list(types),
-    )
+    parameters = {
+        "p_id": task_id,
+        "p_queue": queue.value,
+        "p_worker": worker,
+        "p_lease": lease_seconds,
+        "p_types": list(types),
+    }
+    row = connection.execute(_CLAIM, parameters).first()
+    return None if row is None else claimed_task_from(row)
 
 
 _CLAIM = statement(
@@ -83,10 +84,13 @@ _CLAIM = statement(
         "progress_note": None,
     },
     detail=bindparam("p_worker"),
+    returning=CLAIMED_COLUMNS,
 )
 
 
-def resume(connection: Connection, task_id: int, worker: str, lease_seconds: float) -> Task | None:
+def resume(
+    connection: Connection, task_id: int, worker: str, lease_seconds: float
+) -> ClaimedTask | None:
     """Renew the lease of the attempt that this process holds, and return its task.
 
     For a process that asked for a claim and did not hear the answer: the database may have carried
@@ -94,7 +98,7 @@ def resume(connection: Connection, task_id: int, worker: str, lease_seconds: flo
     """
     parameters = {"p_id": task_id, "p_worker": worker, "p_lease": lease_seconds}
     row = connection.execute(_RESUME, parameters).first()
-    return None if row is None else task_from(row)
+    return None if row is None else claimed_task_from(row)
 
 
 _RESUME = (
@@ -102,15 +106,19 @@ _RESUME = (
     .where(
         TaskRow.id == bindparam("p_id"),
         TaskRow.worker == bindparam("p_worker"),
-        TaskRow.status == Status.IN_PROGRESS.value,
+        has_status([Status.IN_PROGRESS]),
     )
     .values(lease_expires_at=func.now() + seconds("p_lease"), updated_at=func.now())
-    .returning(*TASK_COLUMNS)
+    .returning(*CLAIMED_COLUMNS)
 )
 
 
 def renew(
-    connection: Connection, task: Task, lease_seconds: float, progress: float, note: str | None
+    connection: Connection,
+    task: ClaimedTask,
+    lease_seconds: float,
+    progress: float,
+    note: str | None,
 ) -> bool | None:
     """Renew an attempt's lease and store its progress.
 
@@ -134,7 +142,7 @@ _RENEW = (
     .where(
         TaskRow.id == bindparam("p_id"),
         TaskRow.attempt == bindparam("p_attempt"),
-        TaskRow.status == Status.IN_PROGRESS.value,
+        has_status([Status.IN_PROGRESS]),
     )
     .values(
         lease_expires_at=func.now() + seconds("p_lease"),
@@ -147,7 +155,7 @@ _RENEW = (
 
 
 def complete(
-    connection: Connection, task: Task, result: Any, note: str | None = None
+    connection: Connection, task: ClaimedTask, result: Any, note: str | None = None
 ) -> Moved | None:
     """Store a result and end the task as COMPLETED, unless a cancel was accepted before."""
     parameters = {"p_id": task.id, "p_attempt": task.attempt, "p_result": result, "p_note": note}
@@ -185,12 +193,12 @@ _FAILURE = Ending(
 )
 
 
-def fail(connection: Connection, task: Task, failure: Failure) -> Task | None:
+def fail(connection: Connection, task: ClaimedTask, failure: Failure) -> Task | None:
     """End the task as FAILED, unless a cancel was accepted before."""
     return make_one(connection, _FAIL, **_failed(task, failure))
 
 
-def _failed(task: Task, failure: Failure) -> dict[str, Any]:
+def _failed(task: ClaimedTask, failure: Failure) -> dict[str, Any]:
     return {
         "p_id": task.id,
         "p_attempt": task.attempt,
@@ -210,7 +218,7 @@ _FAIL = statement(
 
 
 def schedule_retry(
-    connection: Connection, task: Task, failure: Failure, pause_seconds: float
+    connection: Connection, task: ClaimedTask, failure: Failure, pause_seconds: float
 ) -> Task | None:
     """Let the task wait for its next attempt, unless a cancel was accepted before."""
     return make_one(connection, _SCHEDULE_RETRY, **_failed(task, failure), p_pause=pause_seconds)
@@ -235,7 +243,7 @@ _SCHEDULE_RETRY = statement(
 )
 
 
-def release(connection: Connection, task: Task) -> Task | None:
+def release(connection: Connection, task: ClaimedTask) -> Task | None:
     """Hand the task back because its worker shuts down.
 
     The attempt counts as neither failure nor crash, so there is room for one more.
@@ -256,7 +264,7 @@ _RELEASE = statement(
 )
 
 
-def cancel_running(connection: Connection, task: Task) -> Task | None:
+def cancel_running(connection: Connection, task: ClaimedTask) -> Task | None:
     """End a running task as CANCELLED, once that was asked for."""
     return make_one(connection, _CANCEL_RUNNING, p_id=task.id, p_attempt=task.attempt)
 

@@ -11,12 +11,19 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg2
-import psycopg2.errors
 import sqlalchemy
 from sqlalchemy import Connection as Transaction
 from sqlalchemy import Engine, event
 
 from app.db import schema, wait
+from app.db.driver_errors import (
+    READ_ONLY_ERRORS,
+    SCHEMA_ERRORS,
+    STALE_ERRORS,
+    is_away,
+    is_full,
+    one_line,
+)
 from app.db.prepared import Direct
 from app.db.silence import Silence, StillSilentError
 from app.db.wait import in_event_loop
@@ -28,24 +35,6 @@ __all__ = ["Connection", "Database", "Engine", "Transaction", "in_event_loop"]
 # What stores get. Statements that are built anew for each call need a transaction.
 Connection = Transaction | Direct
 
-# A missing table or column means that the migrations have not run.
-_SCHEMA_ERRORS = (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)
-# A prepared statement is not there, as behind a pooler that changes connections between
-# transactions, or has become another since, by a migration. The next connection knows better.
-_STALE_ERRORS = (
-    psycopg2.errors.InvalidSqlStatementName,
-    psycopg2.errors.DuplicatePreparedStatement,
-    psycopg2.errors.FeatureNotSupported,
-)
-# How a server says that it has no connection to spare, for anybody or for this role or database.
-# libpq gives no code for what happens before a connection is there. The last is PgBouncer's; the
-# others stand in PostgreSQL's proc.c and postinit.c. In another language nobody waits.
-_FULL = (
-    "too many clients",
-    "too many connections",
-    "remaining connection slots are reserved",
-    "no more connections allowed",
-)
 # How long to wait before asking a full server again, in seconds; asking costs it a process.
 _PAUSE_SECONDS = 0.05
 
@@ -53,12 +42,32 @@ T = TypeVar("T")
 
 
 def create_engine(
-    settings: Settings, pool_size: int, application_name: str, timeout_seconds: float
+    settings: Settings,
+    pool_size: int,
+    application_name: str,
+    timeout_seconds: float,
+    *,
+    generic_plans: bool,
 ) -> Engine:
     """Return an engine whose every wait is bounded; nothing is connected yet."""
     milliseconds = int(timeout_seconds * 1000)
+    options = {
+        # The server's own limits. They end, on its side, what we no longer wait for.
+        "statement_timeout": str(milliseconds),
+        "lock_timeout": str(milliseconds),
+        "idle_in_transaction_session_timeout": str(6 * milliseconds),
+        "timezone": "UTC",
+        # Each guard of a transition is meant for it: whoever waited for a row sees what has become
+        # of it (PostgreSQL's manual, "Read Committed Isolation Level").
+        "default_transaction_isolation": r"read\ committed",
+    }
+    if generic_plans and settings.database_prepared_statements:
+        options["plan_cache_mode"] = "force_generic_plan"
+    url = sqlalchemy.make_url(settings.database_url)
+    # Such as a search path, or what a hosting provider finds the server by.
+    given = str(url.query.get("options", ""))
     engine = sqlalchemy.create_engine(
-        settings.database_url,
+        url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout_seconds,
@@ -73,16 +82,18 @@ def create_engine(
                 min(settings.database_connect_timeout_seconds, timeout_seconds), timeout_seconds
             ),
             "application_name": application_name,
+            "client_encoding": "utf8",
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
-            # The server's own limits. They end, on its side, what we no longer wait for.
-            "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
-            f" -c idle_in_transaction_session_timeout={6 * milliseconds} -c timezone=UTC",
+            "options": " ".join(
+                [given, *(f"-c {name}={value}" for name, value in options.items())]
+            ),
         },
     )
     event.listen(engine, "checkout", _refuse_closed)
     event.listen(engine, "do_connect", _connect)
+    event.listen(engine, "handle_error", _leave_read_only)
     return engine
 
 
@@ -98,6 +109,12 @@ def _use_lock_of_the_loop(engine: Engine) -> None:
 
 def _connect(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
     return wait.connect(lambda: dialect.connect(*arguments, **parameters))
+
+
+def _leave_read_only(context: sqlalchemy.ExceptionContext) -> None:
+    """Let the pool replace its connections to a server that takes no writes any more."""
+    if isinstance(context.original_exception, READ_ONLY_ERRORS):
+        context.is_disconnect = True
 
 
 def _refuse_closed(connection: Any, record: Any, proxy: Any) -> None:
@@ -130,13 +147,19 @@ class Database:
         application_name: str,
         timeout_seconds: float | None = None,
         in_event_loop: bool = False,
+        generic_plans: bool = False,
     ) -> None:
+        """Prepare; nothing is connected yet.
+
+        With `generic_plans` PostgreSQL plans each prepared statement once for all parameters (its
+        manual, "plan_cache_mode"). By itself it plans anew at every call what it guesses to gain
+        from that, as with a short array or a small LIMIT, and takes longer for it than to run it.
+        For statements whose plan is the same whatever the parameters are.
+        """
         self._timeout_seconds = timeout_seconds or settings.database_timeout_seconds
+        timeout = self._timeout_seconds
         self._engine = create_engine(
-            settings,
-            pool_size,
-            application_name,
-            self._timeout_seconds,
+            settings, pool_size, application_name, timeout, generic_plans=generic_plans
         )
         self._prepares = settings.database_prepared_statements
         self._silence = Silence(0.0) if in_event_loop else Silence()
@@ -191,8 +214,12 @@ class Database:
                 driver.autocommit = True
                 yield Direct(pooled)
                 driver.autocommit = False
-            except _STALE_ERRORS:
+            except STALE_ERRORS:
                 pooled.invalidate()
+                raise
+            except READ_ONLY_ERRORS:
+                pooled.invalidate()
+                self._leave_server()
                 raise
             except BaseException:
                 # Whatever has happened, an answer may still be under way.
@@ -213,7 +240,7 @@ class Database:
             try:
                 return take()
             except sqlalchemy.exc.OperationalError as error:
-                if not _is_full(error.orig) or time.monotonic() > deadline:
+                if not is_full(error.orig) or time.monotonic() > deadline:
                     raise
             wait.pause(_PAUSE_SECONDS)
 
@@ -238,14 +265,15 @@ class Database:
         """
         if isinstance(error, wait.NoAnswerError):
             self._silence.note()
-        if isinstance(error, _SCHEMA_ERRORS):
+        if isinstance(error, SCHEMA_ERRORS):
             self._check_schema()
-        # Too large a value for PostgreSQL is an OperationalError to psycopg2.
-        is_refusal = isinstance(error, psycopg2.errors.ProgramLimitExceeded)
-        is_away = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
-        if is_gone or isinstance(error, _STALE_ERRORS) or (is_away and not is_refusal):
-            return DatabaseUnavailable(_one_line(error))
+        if is_gone or is_away(error):
+            return DatabaseUnavailable(one_line(error))
         return StatementRefused(str(error).partition("\n")[0])
+
+    def _leave_server(self) -> None:
+        """Let whoever asks next connect anew, as SQLAlchemy does when a connection breaks."""
+        self._engine.dispose()
 
     def _check_schema(self) -> None:
         """Tell a schema that is behind from a statement of ours that is wrong.
@@ -261,10 +289,6 @@ class Database:
         self._engine.dispose()
 
 
-def _is_full(error: BaseException | None) -> bool:
-    return any(words in str(error) for words in _FULL)
-
-
 def _leave_usable(pooled: sqlalchemy.PoolProxiedConnection) -> None:
     """Give a connection back as it came, or let the pool replace it."""
     driver: Any = pooled.dbapi_connection
@@ -273,8 +297,3 @@ def _leave_usable(pooled: sqlalchemy.PoolProxiedConnection) -> None:
     except psycopg2.Error:
         # It is broken, or in the middle of a statement that a signal has interrupted.
         pooled.invalidate()
-
-
-def _one_line(error: BaseException | None) -> str:
-    """Return an error's text, which libpq spreads over several lines, in one."""
-    return " ".join(str(error).split())

@@ -19,13 +19,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.db.engine import Connection
 from app.db.models import TaskAttemptRow, TaskEventRow, TaskLogRow, TaskRow
+from app.db.transitions import has_status
 from app.domain import transitions
 from app.domain.history import Attempt, AttemptOutcome, Event, LogLine
 from app.domain.status import Status
-from app.domain.task import Task
+from app.domain.task import ClaimedTask
 
 
-def add_lines(connection: Connection, task: Task, lines: Sequence[LogLine]) -> None:
+def add_lines(connection: Connection, task: ClaimedTask, lines: Sequence[LogLine]) -> None:
     """Store what the running attempt logged; nothing once it is over, and no line twice."""
     connection.execute(
         _ADD_LINES,
@@ -48,7 +49,7 @@ _running = (
     .where(
         TaskRow.id == bindparam("p_id"),
         TaskRow.attempt == bindparam("p_attempt"),
-        TaskRow.status == Status.IN_PROGRESS.value,
+        has_status([Status.IN_PROGRESS]),
     )
     .with_for_update(key_share=True)
     .cte("running")
@@ -114,7 +115,7 @@ _runs = select(
     cast(None, Text),
     cast(None, Text),
     cast(None, Text),
-).where(TaskRow.id == bindparam("p_id"), TaskRow.status == Status.IN_PROGRESS.value)
+).where(TaskRow.id == bindparam("p_id"), has_status([Status.IN_PROGRESS]))
 # One statement, so that an attempt which ends meanwhile is neither missing nor there twice.
 _ATTEMPTS = (
     _ended.union_all(_runs)

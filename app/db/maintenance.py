@@ -22,13 +22,14 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
     union_all,
 )
 
 from app.db.attempts import seconds
 from app.db.engine import Connection
 from app.db.models import TaskRow
-from app.db.transitions import Ending, Moved, batch_statement, make_batch
+from app.db.transitions import Ending, Moved, batch_statement, has_status, make_batch
 from app.domain import transitions
 from app.domain.history import AttemptOutcome
 from app.domain.priority import QUEUES_BY_URGENCY, QueueName
@@ -110,24 +111,21 @@ _published = (
     .table_valued("id", "queue", "at", name="published")
     .render_derived()
 )
-# Found by their ids alone. With more conditions here, PostgreSQL may prefer an index of all that
-# waits, as long as it believes from its latest statistics that this is little.
+# Each is looked up by itself: how many there are is not known when this is planned, and for the few
+# that PostgreSQL supposes it would compare each with each.
 _named = (
-    select(TaskRow.id, TaskRow.queue, TaskRow.status, TaskRow.dispatched_at, TaskRow.run_at)
-    .where(TaskRow.id == func.any(cast(bindparam("p_ids"), ARRAY(BigInteger))))
-    .with_for_update(skip_locked=True)
-    .cte("named")
-)
-_still_waiting = (
-    select(_named.c.id, _published.c.at.label("at"))
-    .join(_published, and_(_named.c.id == _published.c.id, _named.c.queue == _published.c.queue))
+    select(TaskRow.id)
     .where(
-        _named.c.status.in_(sorted(WAITING)),
-        _named.c.dispatched_at.is_(None),
-        _named.c.run_at <= func.now(),
+        TaskRow.id == _published.c.id,
+        TaskRow.queue == _published.c.queue,
+        has_status(WAITING),
+        TaskRow.dispatched_at.is_(None),
+        TaskRow.run_at <= func.now(),
     )
-    .cte("still_waiting")
+    .with_for_update(skip_locked=True)
+    .lateral("named")
 )
+_still_waiting = select(_named.c.id, _published.c.at).join(_named, true()).cte("still_waiting")
 _MARK_DISPATCHED = batch_statement(
     transitions.DISPATCHED,
     TaskRow.id == _still_waiting.c.id,
@@ -151,22 +149,20 @@ def _batch(*where: ColumnElement[bool], order_by: Any) -> ColumnElement[bool]:
 def forget_lost_messages(
     connection: Connection,
     queue: QueueName,
-    oldest_message: datetime | None,
-    patience_seconds: float,
+    taken_before: datetime,
+    margin_seconds: float,
     limit: int,
 ) -> list[Moved]:
     """Mark for publishing the tasks whose message is no longer in their queue.
 
-    A queue is first in, first out, so that every message published before the oldest one in it
-    has been taken; `oldest_message` is that one's time, or None for an empty queue. A task that
-    still waits though its message was taken `patience_seconds` ago or more has lost it.
+    All that were dispatched `margin_seconds` or more before `taken_before` and still wait.
     """
     return make_batch(
         connection,
         _FORGET_LOST,
         p_queue=queue.value,
-        p_oldest=oldest_message,
-        p_patience=patience_seconds,
+        p_taken_before=taken_before,
+        p_margin=margin_seconds,
         p_limit=limit,
     )
 
@@ -177,8 +173,7 @@ _FORGET_LOST = batch_statement(
         TaskRow.status == Status.PENDING.value,
         TaskRow.queue == bindparam("p_queue"),
         TaskRow.dispatched_at
-        < func.least(cast(bindparam("p_oldest"), DateTime(timezone=True)), func.now())
-        - seconds("p_patience"),
+        < cast(bindparam("p_taken_before"), DateTime(timezone=True)) - seconds("p_margin"),
         order_by=TaskRow.dispatched_at,
     ),
     values={"dispatched_at": None},

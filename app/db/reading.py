@@ -155,7 +155,12 @@ def _rows_of(ids: Select[Any]) -> Select[Any]:
     return select(*_columns).where(TaskRow.id == any_(array)).order_by(_newest_first)
 
 
-_PAGE = _page(select(*_columns).where(TaskRow.id < _before).order_by(_newest_first).limit(_limit))
+# Planned once for all parameters, a limit is guessed to be a tenth of what is found, and for so
+# many rows sorting the whole table may seem better. The most that it can be says enough; rows that
+# the outer limit does not ask for are not read.
+_most = select(*_columns).where(TaskRow.id < _before).order_by(_newest_first).limit(_TOGETHER + 1)
+_of_most = _most.subquery("newest").c
+_PAGE = _page(select(*_of_most).order_by(_of_most.id.desc()).limit(_limit))
 # What is skipped costs a look into an index, and nothing of it is written.
 _SKIPPING_PAGE = _page(
     _rows_of(

@@ -4,6 +4,7 @@ Mostly there is not, and every worker asks twice a second.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
@@ -26,6 +27,8 @@ _LEAD_TIMEOUT = "7s"
 class Need:
     """What there may be to do in a round."""
 
+    # When that was so, by the database's clock.
+    at: datetime
     # A lease has run out.
     rescue: bool
     # A task has waited long enough to be raised.
@@ -76,6 +79,7 @@ _TRY_LEAD = select(
     func.pg_try_advisory_xact_lock(_LOCK_KEY),
     # true: for this transaction only.
     func.set_config("idle_in_transaction_session_timeout", _LEAD_TIMEOUT, True),
+    func.now(),
     _any(
         and_(
             TaskRow.status == Status.IN_PROGRESS.value,

@@ -5,7 +5,7 @@ run with parameters; it returns the tasks that it moved, so that nothing returne
 guard refused, and somebody else's transition won.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -30,10 +30,13 @@ from app.domain.history import AttemptOutcome
 from app.domain.priority import Priority, QueueName
 from app.domain.retry import Backoff
 from app.domain.status import FINAL, Status
-from app.domain.task import Task
+from app.domain.task import ClaimedTask, Task
 from app.domain.transitions import Transition
 
 TASK_COLUMNS = tuple(getattr(TaskRow, field.name) for field in fields(Task))
+# What the timeline's line and the record of the attempt take from the row.
+_TOLD = (TaskRow.id, TaskRow.status, TaskRow.attempt, TaskRow.worker, TaskRow.started_at)
+CLAIMED_COLUMNS = tuple(getattr(TaskRow, field.name) for field in fields(ClaimedTask))
 
 # What a transition does to the times and the lease, whoever makes it.
 _ENDS_ATTEMPT: dict[str, Any] = {"lease_expires_at": None}
@@ -48,6 +51,15 @@ class Ending:
     traceback: Any = None
 
 
+def has_status(statuses: Iterable[Status]) -> ColumnElement[bool]:
+    """Return the condition that a task which is found by its id has one of these statuses.
+
+    It fits no index. PostgreSQL plans by its latest statistics, and as long as these say that
+    hardly anything waits, it would rather look for the id among all that does.
+    """
+    return TaskRow.status.op("||")(literal("")).in_(sorted(statuses))
+
+
 def statement(
     transition: Transition,
     *where: ColumnElement[bool],
@@ -58,13 +70,13 @@ def statement(
 ) -> Select[Any]:
     """Return the statement that makes a transition.
 
-    `where` narrows the rows beyond the guard, `values` are further columns to set, `detail` is the
-    text of the timeline's line, and `ending` goes into the record of the attempt that is over with
-    it. It returns whole tasks unless told otherwise. A fenced transition takes the parameters p_id
-    and p_attempt.
+    `where` gives the ids of the rows and narrows them beyond the guard, `values` are further
+    columns to set, `detail` is the text of the timeline's line, and `ending` goes into the record
+    of the attempt that is over with it. It returns whole tasks unless told otherwise. A fenced
+    transition takes the parameters p_id and p_attempt.
     """
     assert transition.ends_attempt == (ending is not None), transition.name
-    guard = [TaskRow.status.in_(sorted(transition.sources)), *where]
+    guard = [has_status(transition.sources), *where]
     if transition.fenced:
         guard += [TaskRow.id == bindparam("p_id"), TaskRow.attempt == bindparam("p_attempt")]
 
@@ -77,7 +89,7 @@ def statement(
             changes["completed_at"] = func.now()
     changes |= values or {}
 
-    columns = {column.key: column for column in (*returning, TaskRow.worker, TaskRow.started_at)}
+    columns = {column.key: column for column in (*returning, *_TOLD)}
     moved = (
         update(TaskRow).where(*guard).values(**changes).returning(*columns.values()).cte("moved")
     )
@@ -174,3 +186,14 @@ def task_from(row: Row[Any] | Sequence[Any]) -> Task:
 
 
 _FIELD_NAMES = tuple(field.name for field in fields(Task))
+
+
+def claimed_task_from(row: Row[Any] | Sequence[Any]) -> ClaimedTask:
+    """Return the task in a row of CLAIMED_COLUMNS."""
+    values = list(row)
+    if values[_BACKOFF] is not None:
+        values[_BACKOFF] = Backoff(**values[_BACKOFF])
+    return ClaimedTask(*values)
+
+
+_BACKOFF = [field.name for field in fields(ClaimedTask)].index("backoff")

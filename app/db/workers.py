@@ -29,6 +29,17 @@ _BEAT = _insert.on_conflict_do_update(
 )
 
 
+def ensure_writable(connection: Connection) -> None:
+    """Pass when the server would take a worker's word, without giving it one.
+
+    Raises psycopg2's error from there, as every write would, when it is read-only.
+    """
+    connection.execute(_LOCK_NONE)
+
+
+_LOCK_NONE = select(WorkerRow.name).limit(0).with_for_update()
+
+
 def leave(connection: Connection, name: str) -> None:
     """Take a worker that ends off the list."""
     connection.execute(delete(WorkerRow).where(WorkerRow.name == name))

@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from app.domain.priority import Priority, QueueName
@@ -11,27 +11,36 @@ from app.domain.status import Status
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One row of the task table, at the moment it was read. All times are in UTC."""
+class ClaimedTask:
+    """What a worker needs to know of a task to run an attempt at it: a part of its row.
+
+    The rest, which may be large, would be sent to it and taken apart for each attempt.
+    """
 
     id: int
+    type: str
+    payload: dict[str, Any]
+    attempt: int
+    max_attempts: int
+    failures: int
+    # None where the type's own holds.
+    backoff: Backoff | None
+    timeout_seconds: float | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Task(ClaimedTask):
+    """One row of the task table, at the moment it was read. All times are in UTC."""
+
     title: str
     description: str | None
     priority: Priority
     status: Status
-    type: str
-    payload: dict[str, Any]
     queue: QueueName
-    attempt: int
-    max_attempts: int
-    failures: int
     crashes: int
-    # None where the type's own holds.
-    backoff: Backoff | None
-    timeout_seconds: float | None
     run_at: datetime
     dispatched_at: datetime | None
-    created_at: datetime
     updated_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
@@ -43,12 +52,14 @@ class Task:
     error_info: str | None
 
 
-def idempotency_token(task: Task) -> str:
+def idempotency_token(task: ClaimedTask) -> str:
     """Return what is the same for every attempt of a task and for no other task.
 
     It is made of the task's id and time of creation, so that tasks of two installations differ.
     """
-    return str(uuid.uuid5(_TOKENS, f"{task.id} {task.created_at.isoformat()}"))
+    # In UTC, since the zone in which a time comes is the session's, which a pooler may change.
+    created_at = task.created_at.astimezone(UTC).isoformat()
+    return str(uuid.uuid5(_TOKENS, f"{task.id} {created_at}"))
 
 
 # Any constant will do (RFC 9562, section 5.5).

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from app.errors import DatabaseUnavailable, Overloaded, Unavailable
+from app.services.patience import Patience
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -60,7 +61,7 @@ class Batcher(Generic[Item, Outcome]):
         self._most_waiting = most_waiting
         self._most_at_once = most_at_once
         self._most_weight = most_weight
-        self._patience_seconds = patience_seconds
+        self._patience: Patience[asyncio.Future[Outcome]] = Patience(patience_seconds, _give_up)
         self._weigh = weigh
         self._is_hopeless = is_hopeless
         self._waiting: deque[_Entry[Item, Outcome]] = deque()
@@ -89,17 +90,16 @@ class Batcher(Generic[Item, Outcome]):
             raise Overloaded(f"{self._count} requests wait already, which is as many as may.")
         if self._count and self._is_hopeless():
             raise DatabaseUnavailable("PostgreSQL does not answer.")
-        loop = asyncio.get_running_loop()
-        entry = _Entry[Item, Outcome](item, loop.create_future())
+        entry = _Entry[Item, Outcome](item, asyncio.get_running_loop().create_future())
         self._waiting.append(entry)
         self._wake.set()
         self._count += 1
         self._weight += weight
-        timer = loop.call_later(self._patience_seconds, _give_up, entry.future)
+        self._patience.begin(entry.future)
         try:
             return await entry.future
         finally:
-            timer.cancel()
+            self._patience.end(entry.future)
             self._count -= 1
             self._weight -= weight
 

@@ -111,7 +111,7 @@ def _payload_faults(
     if size > settings.max_payload_bytes:
         allowed = settings.max_payload_bytes
         return [Fault(("payload",), f"is {size} bytes of JSON; {allowed} are allowed")]
-    faults = _not_storable(payload)
+    faults = _not_storable(payload) if payload else []
     if faults:
         return faults
     try:

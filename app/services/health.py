@@ -112,6 +112,7 @@ def _timed(probe: _Probe) -> Check:
 def _ask_database(database: Database) -> _Answer:
     with database.transaction() as connection:
         schema.check(connection)
+        workers.ensure_writable(connection)
     return _Answer("answers, and its schema fits")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app.domain.retry import Backoff
-from app.domain.task import Task
+from app.domain.task import ClaimedTask
 from app.handlers import registry
 from app.handlers.registry import TaskType
 from app.settings import Settings
@@ -17,7 +17,7 @@ class Terms:
     limit_seconds: float
 
 
-def terms_of(task: Task, settings: Settings) -> Terms:
+def terms_of(task: ClaimedTask, settings: Settings) -> Terms:
     """Return a task's terms; of a type that this process does not know, the service's own."""
     of_type = type_terms(registry.get(task.type), settings)
     limit = of_type.limit_seconds

@@ -6,11 +6,14 @@ place where that can be changed.
 
 import contextlib
 import logging
+import re
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from celery import signals
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
@@ -24,6 +27,9 @@ _FIRST_PAUSE, _LONGER_BY, _LONGEST_PAUSE = 0.5, 0.5, 1.0
 _REASON_LIMIT = 300
 
 log = logging.getLogger(__name__)
+
+# At each lost connection Celery advertises a setting that we have set (app.broker.configuration).
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, module=re.escape(__name__))
 
 
 class UnreadableMessage(ConnectionResetError):
@@ -70,6 +76,7 @@ class PatientConsumer(Consumer):
     connection: Any
     pool: Any
     connection_errors: Any
+    channel_errors: Any
     event_dispatcher: Any
     hub: Any
     _flush_events: Callable[[], None]
@@ -117,8 +124,12 @@ class PatientConsumer(Consumer):
                 self.connection.collect()
             # Nor is it one of the quick restarts after which Celery would pause.
             self._restart_state.R = 0
-        else:
-            super().on_connection_error_after_connected(exc)
+            return
+        super().on_connection_error_after_connected(exc)
+        if isinstance(exc, self.channel_errors):
+            # It answers, so that the next connection is made at once, and refused as this one.
+            log.error("Redis refuses, trying again in %g s: %s", _LONGEST_PAUSE, exc)
+            time.sleep(_LONGEST_PAUSE)
 
     def on_send_event_buffered(self) -> Any:
         """Send the events that wait a moment from now; Celery would after this turn of its loop."""

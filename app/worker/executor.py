@@ -20,7 +20,7 @@ from app.domain.priority import QueueName
 from app.domain.result import storable_result
 from app.domain.retry import Backoff
 from app.domain.status import Status
-from app.domain.task import Task, idempotency_token
+from app.domain.task import ClaimedTask, Task, idempotency_token
 from app.domain.text import one_line, shortened
 from app.errors import Unavailable
 from app.handlers import AttemptStopped, PermanentError, RetryLater, TaskContext, registry
@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 class Execution:
     """What an attempt came to."""
 
-    task: Task
+    task: ClaimedTask
     outcome: Outcome
     settled: Settled
 
@@ -99,11 +99,13 @@ class Executor:
             self._hand_back(task_id, worker)
             raise
 
-    def _claim(self, task_id: int, queue: QueueName, worker: str) -> tuple[Task, float] | None:
+    def _claim(
+        self, task_id: int, queue: QueueName, worker: str
+    ) -> tuple[ClaimedTask, float] | None:
         """Claim a task; return it with the time, by time.monotonic(), from which its lease runs."""
         lease = self._settings.lease_seconds
 
-        def ask(*, again: bool) -> tuple[Task, float] | None:
+        def ask(*, again: bool) -> tuple[ClaimedTask, float] | None:
             claimed_at = time.monotonic()
             with self._database.statement() as connection:
                 task = store.claim(connection, task_id, queue, worker, lease, registry.names())
@@ -139,7 +141,7 @@ class Executor:
         )
         return True
 
-    def _attempt(self, task: Task, claimed_at: float) -> Execution:
+    def _attempt(self, task: ClaimedTask, claimed_at: float) -> Execution:
         log.info("task %d: attempt %d of %s begins", task.id, task.attempt, task.type)
         task_type = registry.get(task.type)
         assert task_type is not None, task.type
@@ -194,7 +196,7 @@ class Executor:
             return Failed(one_line(str(error), _ERROR_LIMIT), permanent=True)
         return Completed(kept, context.progress_note)
 
-    def _failed(self, task: Task, error: BaseException) -> Failed:
+    def _failed(self, task: ClaimedTask, error: BaseException) -> Failed:
         log.warning("task %d: attempt %d failed", task.id, task.attempt, exc_info=error)
         name = type(error).__name__
         try:
@@ -209,7 +211,7 @@ class Executor:
             after_seconds=error.after_seconds if isinstance(error, RetryLater) else 0.0,
         )
 
-    def _store_lines(self, task: Task, lines: LogLines) -> None:
+    def _store_lines(self, task: ClaimedTask, lines: LogLines) -> None:
         """Store all lines but the last piece of them, which goes with the settlement."""
 
         def store_piece(*, again: bool) -> None:
@@ -225,7 +227,7 @@ class Executor:
             log.exception("task %d: its log lines cannot be stored", task.id)
 
     def _settle(
-        self, task: Task, outcome: Outcome, backoff: Backoff, lines: Sequence[LogLine]
+        self, task: ClaimedTask, outcome: Outcome, backoff: Backoff, lines: Sequence[LogLine]
     ) -> Settled:
         def write(ending: Outcome, lines: Sequence[LogLine]) -> Settled:
             def ask(*, again: bool) -> Settled:

@@ -18,7 +18,7 @@ from enum import Enum, auto
 from types import FrameType
 from typing import TypeVar
 
-from app.domain.task import Task
+from app.domain.task import ClaimedTask
 from app.handlers.context import TaskContext
 from app.handlers.errors import AttemptStopped
 from app.services.terms import Terms
@@ -62,7 +62,7 @@ class StopReason(Enum):
 class Run:
     """The handler's code of one attempt, from its first line to its last."""
 
-    def __init__(self, task: Task, context: TaskContext, terms: Terms) -> None:
+    def __init__(self, task: ClaimedTask, context: TaskContext, terms: Terms) -> None:
         self.task = task
         self.context = context
         context.stop_check = self._check

@@ -6,6 +6,7 @@ promises that a handler is stopped before its lease can have lapsed, as far as P
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -38,8 +39,11 @@ class LeaseKeeper:
         self._run: Run | None = None
         self._claimed_at = 0.0
         self._renewed_at = 0.0
-        # Seconds to the next heartbeat: sooner than usual where a run's time to stop ends sooner.
-        self._pause_seconds = settings.heartbeat_seconds
+        # When the run's next heartbeat is due, and when the thread looks next by itself, both by
+        # time.monotonic(). Where a run's time to stop ends sooner than a heartbeat, that is due.
+        self._due_at = self._looks_at = math.inf
+        # Whether a run has begun since the thread looked last.
+        self._is_in_use = False
         self._changed = threading.Condition()
         self._vitals = OwnVitals()
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
@@ -51,16 +55,19 @@ class LeaseKeeper:
             self._run = run
             self._claimed_at = self._renewed_at = claimed_at
             self._vitals.leased(run.task.id, claimed_at, self._ends_at(run))
-            self._pause_seconds = self._settings.heartbeat_seconds
-            self._wait_no_longer_than(self._seconds_left(run))
-            self._changed.notify()
+            self._beat_in(min(self._settings.heartbeat_seconds, self._seconds_left(run)))
+            self._is_in_use = True
+            # Most runs are over before the thread looks. To wake it for each of them, and again at
+            # its end, costs two changes of threads, which is more than all else that is done here.
+            if self._due_at < self._looks_at:
+                self._changed.notify()
         try:
             yield
         finally:
             with self._changed:
                 self._run = None
+                self._due_at = math.inf
                 self._vitals.idle()
-                self._changed.notify()
 
     def _keep(self) -> None:
         while True:
@@ -75,31 +82,41 @@ class LeaseKeeper:
         """Sleep until a run is due for a heartbeat, and return it."""
         with self._changed:
             while True:
-                self._changed.wait_for(lambda: self._run is not None)
-                run = self._run
-                if run is not None and not self._is_over_soon(run):
-                    return run
+                left = self._due_at - time.monotonic()
+                if self._run is not None and left <= 0:
+                    # The usual pause, should the heartbeat fail.
+                    self._beat_in(self._settings.heartbeat_seconds)
+                    self._looks_at = 0.0
+                    return self._run
+                self._looks_at = self._due_at
+                if self._is_in_use:
+                    # Where there was a run, there will be another one soon.
+                    left = min(left, self._settings.heartbeat_seconds)
+                    self._looks_at = time.monotonic() + left
+                    self._is_in_use = False
+                self._changed.wait(None if self._looks_at == math.inf else left)
 
-    def _is_over_soon(self, run: Run) -> bool:
-        """Wait for a heartbeat's time and return whether the run ended in it."""
-        return self._changed.wait_for(lambda: self._run is not run, self._pause_seconds)
+    def _beat_in(self, seconds: float) -> None:
+        self._due_at = time.monotonic() + seconds
 
     def _beat(self, run: Run) -> None:
         # Renewed while it is being stopped too: a handler that is slow to stop still runs.
         heard = None if run.stop_reason is StopReason.LOST else self._renew(run)
         reason = run.stop_reason or heard or self._time_is_up(run)
-        self._pause_seconds = self._settings.heartbeat_seconds
         if reason is None:
-            self._wait_no_longer_than(self._seconds_left(run))
+            self._wait_no_longer_than(self._seconds_left(run), run)
             return
         left = run.stop(reason, self._grace_seconds(reason))
         if left <= 0:
             log.warning("task %d does not stop; its process is killed", run.task.id)
             run.kill_process(lambda: self._settle_stopped(run))
-        self._wait_no_longer_than(left)
+        self._wait_no_longer_than(left, run)
 
-    def _wait_no_longer_than(self, seconds: float) -> None:
-        self._pause_seconds = min(self._pause_seconds, max(seconds, 0.0))
+    def _wait_no_longer_than(self, seconds: float, run: Run) -> None:
+        """Let the run's next heartbeat come so soon, unless another run has begun meanwhile."""
+        with self._changed:
+            if self._run is run:
+                self._beat_in(min(self._settings.heartbeat_seconds, seconds))
 
     def _grace_seconds(self, reason: StopReason) -> float:
         """Return how long a run may take to stop; with the lease lost, no longer than that ran."""

@@ -23,6 +23,7 @@ from app.handlers import registry
 from app.services.health import WORKER_SILENCE_SECONDS
 from app.services.lifecycle import maintenance
 from app.services.lifecycle.attempts import ran_too_long, settle
+from app.services.lifecycle.lost_messages import LostMessages
 from app.services.lifecycle.retention import Retention
 from app.services.tasks import get_task
 from app.services.terms import terms_of
@@ -36,6 +37,8 @@ _BEAT_SECONDS = 2.0
 # Seconds after which a silent worker is taken off the list.
 _FORGET_SECONDS = 60 * WORKER_SILENCE_SECONDS
 _STOP_SECONDS = 2.0
+# The longest that a worker's start waits for the first round; a database may be away.
+_FIRST_ROUND_SECONDS = 1.0
 # Seconds between two looks for processes of the pool that have died.
 _LOOK_SECONDS = 0.5
 
@@ -63,6 +66,9 @@ class MaintenanceStep(bootsteps.StartStopStep):
             worker.hostname, worker.concurrency, publisher, consumption
         )
         self._thread.start()
+        # At the very first time Redis seems to have lost everything. What waits there is then best
+        # compared before this worker takes the first of it.
+        self._thread.has_begun.wait(_FIRST_ROUND_SECONDS)
         # The pool hears of a process's death a moment before the system has its exit code, looks,
         # finds none, and looks again only after five seconds: with a slot less, and its task lost.
         worker.timer.call_repeatedly(_LOOK_SECONDS, worker.pool.maintain_pool)
@@ -90,11 +96,16 @@ class MaintenanceThread(threading.Thread):
         self._consumption = consumption
         self._report = liveness.Report()
         self._settings = get_settings()
+        # Half of the time in which a message counts as on its way, half as in a worker's hand.
+        half = self._settings.redispatch_after_seconds / 2
+        self._lost_messages = LostMessages(margin_seconds=half, handover_seconds=half)
         self._retention = Retention(self._settings)
         # One connection holds the lock of a round, the other does the round's work.
         self._database = Database(
             self._settings, pool_size=2, application_name="task-manager maintenance"
         )
+        # That the first round is over, or has failed.
+        self.has_begun = threading.Event()
         self._stopping = threading.Event()
         self._next_beat = 0.0
         self._trouble: str | None = None
@@ -111,6 +122,7 @@ class MaintenanceThread(threading.Thread):
             except Exception:
                 # A bug here must not end the thread: it is what brings lost tasks back.
                 log.exception("A round of maintenance failed")
+            self.has_begun.set()
             self._stopping.wait(self._settings.maintenance_interval_seconds)
         self._leave()
 
@@ -135,7 +147,9 @@ class MaintenanceThread(threading.Thread):
             except Unavailable:
                 crashed_tasks.put(task_id)
                 raise
-        maintenance.run_round(self._database, self._publisher, self._settings, self._retention)
+        maintenance.run_round(
+            self._database, self._publisher, self._settings, self._lost_messages, self._retention
+        )
 
     def _rescue_crashed(self, task_id: int) -> None:
         """Bring a task back at once, if it was this worker's and its process is really gone.

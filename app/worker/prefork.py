@@ -1,6 +1,6 @@
 """Celery's pool of processes, with less to do for each task in the worker's main process.
 
-Owns four short cuts, and nothing of how processes are made, watched and ended:
+Owns five short cuts, and nothing of how processes are made, watched and ended:
 
 - A task is written to an idle process at once. Celery waits for a turn of its loop in which the
   pipe says that it can be written to, and asks the kernel about every pipe in every turn.
@@ -8,22 +8,40 @@ Owns four short cuts, and nothing of how processes are made, watched and ended:
   process twice.
 - Time limits are looked at together from time to time. Celery sets a timer for each task, and one
   that is not needed any more stays in memory until its time has come, which here is an hour.
-- The loop is not asked to stop looking at what it does not look at.
+- The loop is not asked to stop looking at what it does not look at, nor to look at a pipe again
+  that it looks at. Celery asks so after each message from a process.
 """
 
 import select
 from collections.abc import Callable
 from typing import Any
 
-from celery.concurrency.asynpool import AsynPool
+from celery.concurrency.asynpool import AsynPool, ResultHandler
 from celery.concurrency.prefork import TaskPool as CeleryTaskPool
 
 # Celery's limit is a backstop behind our own (`app.broker.configuration`) and may come late.
 _LOOK_AT_LIMITS_SECONDS = 5.0
 
 
+class _ResultHandler(ResultHandler):
+    """Reads what processes say; `handle_event` is what the loop calls when one has."""
+
+    handle_event: Callable[..., Any]
+    _hub: Any
+
+    def _recv_message(self, add_reader: Callable[..., Any], fd: int, *args: Any) -> Any:
+        return super()._recv_message(self._look_again, fd, *args)
+
+    def _look_again(self, fd: int, *called: Any) -> None:
+        # In the loop there stands something else only if the message came in pieces.
+        if self._hub.readers.get(fd) != (self.handle_event, (fd,)):
+            self._hub.add_reader(fd, *called)
+
+
 class _Pool(AsynPool):
     """Leans on how AsynPool wires itself into the loop; a test holds each name it uses."""
+
+    ResultHandler = _ResultHandler
 
     # Of AsynPool and billiard's Pool: pipes to the processes by their number, those of the ones
     # that run a task or are being written to, what waits to be written, and the look at limits.

@@ -14,6 +14,20 @@ from tests.service import Service
 from tests.support import wait_for
 
 JSON = {"content-type": "application/json"}
+# RFC 9110, section 15.
+TITLES = {
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
 MEMBERS = {"type": str, "title": str, "status": int, "detail": str, "instance": str}
 
 
@@ -41,7 +55,7 @@ def assert_problem(response: httpx.Response | RawAnswer, *statuses: int) -> dict
     for name, kind in MEMBERS.items():
         assert isinstance(body[name], kind), body
     assert body["status"] == response.status_code
-    assert body["title"]
+    assert body["title"] == TITLES[response.status_code]
     assert body["detail"]
     assert body["instance"].isascii()
     assert body["instance"].startswith("/")

@@ -63,6 +63,14 @@ class FaultProxy:
         """Reset every connection once (RST); new ones are welcome."""
         self._do(self._reset)
 
+    def redirect(self, host: str, port: int) -> None:
+        """Forward new connections to another server; those that stand stay where they are."""
+
+        def change() -> None:
+            self._target = (host, port)
+
+        self._do(self._set, change)
+
     def hang(self) -> None:
         """Forward nothing any more, in either direction; accept connections, and keep them open."""
         self._do(self._set, self._flowing.clear)

@@ -199,7 +199,7 @@ def test_a_cancel_stops_a_request_at_once_and_the_target_sees_it(
         asked_at = time.monotonic()
         assert cancel(http_lab, task_id) == 202
         assert http_lab.service.wait_until(task_id, *FINAL)["status"] == "CANCELLED"
-        wait_for(lambda: received.closed_at, 5, f"{name}: the connection is closed")  # noqa: B023
+        wait_for(lambda of=received: of.closed_at, 5, f"{name}: the connection is closed")
         took = (received.closed_at or 0) - asked_at
         figure(f"cancel of a request {name}: its connection is closed", took)
         assert took < CANCEL_SECONDS

@@ -3,12 +3,17 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
 
+from app.db.engine import Database
+from app.domain.task import idempotency_token
+from app.services.tasks import get_task
+from app.settings import Settings
 from tests.faults.conftest import own_lab
 from tests.faults.evidence import cancel, error_lines, timelines, wait_until_final
 from tests.faults.processes import process_of
@@ -23,6 +28,10 @@ LOST = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "30s",
 }
+
+
+# Not UTC, and no name of it.
+ZONE = "Asia/Yekaterinburg"
 
 
 @pytest.fixture
@@ -113,3 +122,43 @@ def test_limits_that_a_pooler_loses_are_those_of_the_role(
             cursor.execute(f"SHOW {name}")
             (found[name],) = cursor.fetchone()
     assert found == LOST
+
+
+def test_times_and_tokens_are_the_same_in_whatever_zone_a_pooler_s_sessions_are(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    """The service asks for UTC on its own connections, which a pooler does not hand on either."""
+    parts = urlsplit(database_url)
+    with closing(psycopg2.connect(database_url)) as connection, connection:
+        connection.cursor().execute(
+            f"ALTER ROLE {parts.username} IN DATABASE {parts.path[1:]} SET timezone = {ZONE!r}"
+        )
+    with (
+        pooled(database_url) as pooled_url,
+        own_lab(
+            database_url,
+            redis_url,
+            tmp_path,
+            DATABASE_URL=pooled_url,
+            DATABASE_PREPARED_STATEMENTS="false",
+        ) as lab,
+        lab.service.client() as client,
+    ):
+        with closing(psycopg2.connect(pooled_url)) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SHOW timezone")
+            assert cursor.fetchone() == (ZONE,)
+        tokens: set[str] = set()
+        before = datetime.now(UTC)
+        created = client.post("/tasks/", json={"title": "задача", "delay_seconds": 3600}).json()
+
+        assert client.get(f"/tasks/{created['id']}").json() == created
+        (event,) = client.get(f"/tasks/{created['id']}/events").json()
+        for time in (created["created_at"], event["at"]):
+            assert abs(datetime.fromisoformat(time) - before) < timedelta(minutes=1)
+        for url in (database_url, pooled_url):
+            settings = Settings(database_url=url, redis_url=redis_url, _env_file=None)
+            database = Database(settings, pool_size=1, application_name="test")
+            tokens.add(idempotency_token(get_task(database, created["id"])))
+            database.close()
+        assert len(tokens) == 1

@@ -1,7 +1,10 @@
-"""PostgreSQL killed, shut down and frozen, while clients and two workers use it."""
+"""PostgreSQL killed, shut down, frozen and read-only, while clients and two workers use it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from urllib.parse import urlsplit
 
+import psycopg2
 import pytest
 
 from app.settings import Settings
@@ -83,8 +86,29 @@ def frozen(seconds: float) -> Outage:
     return outage
 
 
+def read_only(server: Plug, load: Load) -> None:
+    """As a server that another one has taken over from, until that one has its address too.
+
+    Whoever keeps a connection from before keeps to the old one.
+    """
+    name = urlsplit(server.url).path[1:]
+    # A session that may write all the same.
+    options = "-c default_transaction_read_only=off"
+    with closing(psycopg2.connect(server.url, options=options)) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        load.pause(3)
+        cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+
 OUTAGES = {
     "killed": killed,
+    "read-only": read_only,
     "frozen for longer than time-outs": frozen(LONGEST_ANSWER + 1),
     "frozen for longer than a lease": frozen(LEASE_SECONDS + (5 if LONG else 2)),
 }

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from app.db import attempts, creation, promotion, workers
+from app.db import attempts, creation, promotion, tasks, workers
 from app.db.engine import Connection, Database
 from app.domain.priority import QUEUES_BY_URGENCY, Priority, QueueName, queue_for
 from app.domain.task import NewTask, Task
@@ -73,9 +73,9 @@ class Simulation:
         for queue in QUEUES_BY_URGENCY:
             if self.lines[queue]:
                 task_id = self.lines[queue].pop(0)
-                task = attempts.claim(
-                    self.connection, task_id, queue, "one@test/1", 15, ["simulated_work"]
-                )
+                types = ["simulated_work"]
+                assert attempts.claim(self.connection, task_id, queue, "one@test/1", 15, types)
+                task = tasks.get(self.connection, task_id)
                 assert task is not None
                 self.waited[task_id] = self.now - self.arrived[task_id]
                 self.running.append((task, self.now + self.duration))

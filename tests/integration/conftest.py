@@ -2,9 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 
+from app.broker.celery import create_celery
+from app.broker.publisher import Publisher
+from app.settings import Settings
 from tests import servers
 from tests.lab import Lab, lab
 
@@ -34,3 +39,15 @@ def own_lab(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Lab]:
     """A lab for one test, with a short lease; its workers are the test's to start and to harm."""
     with lab(database_url, redis_url, tmp_path, LEASE_SECONDS="3") as own:
         yield own
+
+
+@pytest.fixture
+def publisher(settings: Settings) -> Publisher:
+    return Publisher(create_celery(settings, publisher_only=True))
+
+
+@pytest.fixture
+def queues(redis_url: str) -> Any:
+    client = redis.Redis.from_url(redis_url, socket_timeout=5)
+    yield client
+    client.close()

@@ -6,10 +6,10 @@ from sqlalchemy import text
 
 from app.db import attempts, creation, maintenance, tasks
 from app.db.attempts import Failure
-from app.db.engine import Connection
+from app.db.engine import Connection, Database
 from app.domain.priority import Priority, QueueName
 from app.domain.status import Status
-from app.domain.task import NewTask, Task, TaskMessage
+from app.domain.task import ClaimedTask, NewTask, Task, TaskMessage
 
 NEW = NewTask("a task", None, Priority.MEDIUM, "simulated_work", {}, 3)
 WORKER = "worker@test/1"
@@ -22,7 +22,7 @@ def create(connection: Connection) -> Task:
     return creation.insert_task(connection, NEW)
 
 
-def claimed(connection: Connection) -> Task:
+def claimed(connection: Connection) -> ClaimedTask:
     task = attempts.claim(connection, create(connection).id, QueueName.MEDIUM, WORKER, 15, TYPES)
     assert task is not None
     return task
@@ -82,3 +82,13 @@ def everything(connection: Connection, *task_ids: int) -> list[object]:
 
 # Workers that have said nothing for so many seconds know nothing.
 SILENT = 15
+
+
+def reindex(database: Database) -> None:
+    """Rid the table's indexes of what other tests have rolled back.
+
+    They are large and all but empty then, and dear in the planner's eyes.
+    """
+    with database.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text("REINDEX TABLE CONCURRENTLY tasks"))

@@ -12,23 +12,35 @@ from app.db.engine import Connection, Database
 from app.domain.history import AttemptOutcome, LogLine
 from app.domain.priority import QueueName
 from app.domain.retry import Backoff
-from app.domain.task import Task
+from app.domain.task import ClaimedTask, Task
 from app.services.lifecycle.attempts import Completed, Failed, Settled, settle, what_became_of
-from tests.integration.rows import BROKEN, NEW, TYPES, WORKER, claimed, create, everything, now
+from tests.integration.rows import (
+    BROKEN,
+    NEW,
+    TYPES,
+    WORKER,
+    claimed,
+    create,
+    everything,
+    now,
+    read,
+)
 from tests.support import wait_for
 
 
-def line(connection: Connection, task: Task, number: int, message: str = "a line") -> LogLine:
+def line(
+    connection: Connection, task: ClaimedTask, number: int, message: str = "a line"
+) -> LogLine:
     return LogLine(task.attempt, number, now(connection), "INFO", message)
 
 
-def claim_again(connection: Connection, task: Task) -> Task:
+def claim_again(connection: Connection, task: ClaimedTask) -> ClaimedTask:
     again = attempts.claim(connection, task.id, QueueName.MEDIUM, WORKER, 15, TYPES)
     assert again is not None
     return again
 
 
-def with_attempts(connection: Connection, count: int) -> Task:
+def with_attempts(connection: Connection, count: int) -> ClaimedTask:
     """Return a task that runs after this many attempts that were handed back."""
     task = claimed(connection)
     for _ in range(count):
@@ -51,7 +63,7 @@ def test_attempts_are_read_in_pages_and_the_one_that_runs_is_among_them(
     *ended, running = history.attempts_of(connection, task.id, skip=0, limit=10)
     assert {attempt.outcome for attempt in ended} == {AttemptOutcome.RELEASED}
     assert all(attempt.finished_at == now(connection) for attempt in ended)
-    assert (running.worker, running.started_at) == (WORKER, task.started_at)
+    assert (running.worker, running.started_at) == (WORKER, read(connection, task.id).started_at)
     assert (running.finished_at, running.outcome, running.error) == (None, None, None)
     attempts.complete(connection, task, None)
     assert page(0, 10) == [1, 2, 3, 4, 5]
@@ -237,14 +249,14 @@ def one_waits_for_the_other(
     return found
 
 
-def heartbeat(connection: Connection, task: Task) -> bool | None:
+def heartbeat(connection: Connection, task: ClaimedTask) -> bool | None:
     """Renew a lease and store a line, as the lease's keeper does."""
     heard = attempts.renew(connection, task, 15, 0.5, None)
     history.add_lines(connection, task, [line(connection, task, 1)])
     return heard
 
 
-def lines_alone(connection: Connection, task: Task) -> None:
+def lines_alone(connection: Connection, task: ClaimedTask) -> None:
     """Store a line, as a settlement does before anything else."""
     history.add_lines(connection, task, [line(connection, task, 1)])
 
@@ -266,7 +278,7 @@ def test_lines_of_a_task_that_is_being_deleted_are_dropped_without_an_error(
         assert attempts.renew(connection, neighbour, 15, 0.5, None) is False
 
 
-def ending(connection: Connection, task: Task) -> object:
+def ending(connection: Connection, task: ClaimedTask) -> object:
     """End an attempt, which leaves a line in the timeline and a record of the attempt."""
     return attempts.complete(connection, task, "done")
 

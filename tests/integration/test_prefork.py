@@ -3,6 +3,7 @@
 These tests fail when an upgrade of Celery or billiard changes what the pool leans on.
 """
 
+import operator
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -98,6 +99,27 @@ def test_tasks_that_have_ended_leave_no_timers_and_no_pipes_in_the_loop(loop: Lo
     assert len(loop.hub.timer) <= timers
     assert loop.hub.writers == {}
     assert not loop.pool._pool._cache
+
+
+def test_the_loop_looks_on_at_the_pipes_of_small_and_large_results(loop: Loop, monkeypatch) -> None:
+    registered: list[int] = []
+    register = loop.hub.poller.register
+    monkeypatch.setattr(
+        loop.hub.poller,
+        "register",
+        lambda fd, events: (registered.append(fd), register(fd, events)),
+    )
+    for number in range(1, 11):
+        loop.apply(operator.mul, "x", number)
+        loop.turn_until(lambda number=number: len(loop.results) == number, "it has ended")
+    assert registered == []
+
+    # It comes in many pieces, between which the loop calls something else.
+    loop.apply(operator.mul, "x", 5_000_000)
+    loop.turn_until(lambda: len(loop.results) == 11, "the large one has ended")
+    loop.apply(operator.mul, "x", 12)
+    loop.turn_until(lambda: len(loop.results) == 12, "one after it has ended")
+    assert [len(result) for result in loop.results] == [*range(1, 11), 5_000_000, 12]
 
 
 def test_a_task_beyond_its_limit_is_ended_and_its_process_replaced(loop: Loop) -> None:

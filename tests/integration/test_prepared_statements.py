@@ -1,19 +1,23 @@
 """Statements that PostgreSQL plans once for each connection."""
 
+from dataclasses import fields
 from datetime import UTC, datetime
 
 import psycopg2
 import pytest
 from sqlalchemy import text
 
-from app.db import attempts, creation, prepared, tasks
+from app.db import attempts, creation, prepared, reading, task_json, tasks
 from app.db.engine import Database
 from app.domain.priority import Priority, QueueName
+from app.domain.retry import Backoff
 from app.domain.task import NewTask
 from app.errors import DatabaseUnavailable, StatementRefused
 from app.settings import Settings
 
-NEW = NewTask("100 % «задача» %s", None, Priority.LOW, "any", {"a%s": ["ü", None, 1.5]}, 3)
+NEW = NewTask(
+    "100 % «задача» %s", None, Priority.LOW, "any", {"a%s": ["ü", None, 1.5]}, 3, Backoff(0.5, 3.0)
+)
 
 
 @pytest.fixture
@@ -36,14 +40,16 @@ def test_a_prepared_statement_says_what_the_plain_one_says(
         task = creation.insert_task(connection, NEW)
         assert isinstance(connection, prepared.Direct)
         claimed = attempts.claim(connection, task.id, QueueName.LOW, "w/1", 15, ["any", "%s"])
-        assert tasks.get(connection, task.id) == claimed
+        read = tasks.get(connection, task.id)
     database = plain(settings)
     with database.statement() as connection:
         assert not isinstance(connection, prepared.Direct)
-        assert tasks.get(connection, task.id) == claimed
+        assert tasks.get(connection, task.id) == read
     database.close()
     assert claimed is not None
-    assert (claimed.title, claimed.payload) == (NEW.title, NEW.payload)
+    for field in fields(claimed):
+        assert getattr(claimed, field.name) == getattr(read, field.name), field.name
+    assert (read.title, read.payload, read.backoff) == (NEW.title, NEW.payload, NEW.backoff)
 
 
 def test_a_statement_is_its_own_transaction_and_leaves_the_connection_as_it_was(
@@ -107,6 +113,22 @@ def test_constants_are_part_of_the_plan_and_parameters_are_not(one: Database) ->
     assert "IN ('NEW', 'PENDING')" in claim.statement
     # Past its first five runs PostgreSQL has no reason left to plan it for each value.
     assert claim.generic_plans > 0
+
+
+def test_with_generic_plans_nothing_is_planned_for_one_call_s_parameters(
+    settings: Settings,
+) -> None:
+    terms = task_json.Terms("{}", "{}", "{}", 60.0, ("any",))
+    database = Database(settings, pool_size=1, application_name="test", generic_plans=True)
+    with database.statement() as connection:
+        for ids in ([1], [1, 2], [2, 3, 4]):
+            reading.read_many(connection, ids, terms)
+    with database.transaction() as connection:
+        ((generic, custom),) = connection.execute(
+            text("SELECT generic_plans, custom_plans FROM pg_prepared_statements")
+        ).all()
+    database.close()
+    assert (generic, custom) == (3, 0)
 
 
 TEXTS = [None, "NULL", "null", "", " ", "a,b", "{}", '"', "\\", "\\\"'%s", "ü\n\t", "plain7", "'"]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import event, text
@@ -24,16 +25,13 @@ from app.db import (
 from app.db.engine import Connection
 from app.domain.priority import Priority
 from app.domain.status import Status
+from tests.integration import rows
 
 
 @pytest.fixture(scope="module")
 def large(shared_database):
     """A table of 20,000 ended tasks with a few of every other kind, rolled back afterwards."""
-    # What other tests rolled back has left indexes that are large and all but empty, which are dear
-    # in the planner's eyes.
-    with shared_database.engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT")
-        connection.execute(text("REINDEX TABLE CONCURRENTLY tasks"))
+    rows.reindex(shared_database)
     with shared_database.engine.connect() as connection:
         connection.execute(
             text(
@@ -130,7 +128,7 @@ REPAIRS = [
     (maintenance._UNDISPATCHED, {}, "ix_tasks_undispatched_queue"),
     (
         maintenance._FORGET_LOST,
-        {"p_queue": "low", "p_oldest": None, "p_patience": 2},
+        {"p_queue": "low", "p_taken_before": datetime.now(UTC), "p_margin": 2},
         "ix_tasks_dispatched",
     ),
     *((rescue, {"p_crash_limit": 3}, "ix_tasks_lease") for rescue in maintenance._RESCUE_LAPSED),
@@ -152,9 +150,15 @@ ATTEMPTS = [
     (attempts._CANCEL_RUNNING, {"p_attempt": 1}),
     (set_aside._SET_ASIDE, {"p_queue": "low", "p_silent": 15, **_KNOWN}),
     (set_aside._FAIL_UNKNOWN, {"p_patience": 600, "p_silent": 15, **_KNOWN}),
+    (attempts._RESUME, {"p_worker": "w", "p_lease": 15}),
+    (tasks._MOVE_WAITING, {"p_priority": "LOW", "p_queue": "low"}),
+    (tasks._CANCEL_WAITING, {}),
+    (tasks._REQUEST_CANCEL, {}),
     (tasks._RUN_AGAIN, {}),
     (tasks._GET, {}),
 ]
+# PostgreSQL's manual, "plan_cache_mode".
+MODES = ["force_custom_plan", "force_generic_plan"]
 _PAGE = {"p_skip": 50, "p_limit": 101}
 PASTS = [
     (history._ATTEMPTS, _PAGE, "pk_task_attempts"),
@@ -205,7 +209,29 @@ def blocks(connection: Connection, statement, parameters) -> int:
     return top["Shared Hit Blocks"] + top["Shared Read Blocks"]
 
 
-@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def prepared_plan(
+    connection: Connection, mode: str, statement, parameters, how: str = ""
+) -> list[str]:
+    """Return the lines of the plan for a statement that is prepared, in a mode of the planner's."""
+    query = prepared.Prepared(statement)
+    driver = connection.connection.cursor()
+    driver.execute(f"SET LOCAL plan_cache_mode = {mode}")
+    driver.execute(query.text)
+    driver.execute(f"EXPLAIN {how} {query.call}", query.values(parameters))
+    lines = [line for (line,) in driver.fetchall()]
+    driver.execute(f"DEALLOCATE {query.name}")
+    driver.execute("SET LOCAL plan_cache_mode = auto")
+    return lines
+
+
+def plan_in(mode: str, connection: Connection, statement, parameters) -> str:
+    """Return the plan for a statement, prepared in this mode or not prepared at all."""
+    if mode == "as it comes":
+        return plan(connection, statement, parameters)
+    return "\n".join(prepared_plan(connection, mode, statement, parameters))
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("wanted", "index"), LISTS)
 def test_a_page_of_the_list_comes_from_an_index(
     large: Connection, wanted, index: str, mode: str
@@ -213,14 +239,7 @@ def test_a_page_of_the_list_comes_from_an_index(
     page = {"statuses": [], "priorities": [], "before": None, "skip": 0, "limit": 101, **wanted}
     statement, parameters = reading.page_query(**page)
     parameters |= task_json.parameters(task_json.Terms("{}", "{}", "{}", 60.0, ("simulated_work",)))
-    query = prepared.Prepared(statement)
-    driver = large.connection.cursor()
-    driver.execute(f"SET LOCAL plan_cache_mode = {mode}")
-    driver.execute(query.text)
-    driver.execute(f"EXPLAIN (ANALYZE, BUFFERS) {query.call}", query.values(parameters))
-    lines = [line for (line,) in driver.fetchall()]
-    driver.execute(f"DEALLOCATE {query.name}")
-    driver.execute("SET LOCAL plan_cache_mode = auto")
+    lines = prepared_plan(large, mode, statement, parameters, "(ANALYZE, BUFFERS)")
     found = "\n".join(lines)
     assert index in found, found
     assert "Seq Scan" not in found
@@ -229,11 +248,20 @@ def test_a_page_of_the_list_comes_from_an_index(
     assert sum(map(int, read)) < 900
 
 
+def test_single_tasks_are_read_by_their_key_whatever_is_planned_for(large: Connection) -> None:
+    terms = task_json.parameters(task_json.Terms("{}", "{}", "{}", 60.0, ("simulated_work",)))
+    parameters = {"p_ids": [1, 2], **terms}
+    found = "\n".join(prepared_plan(large, "force_generic_plan", reading._MANY, parameters))
+    assert "Index Scan using pk_tasks on tasks" in found, found
+    assert "Seq Scan" not in found
+
+
+@pytest.mark.parametrize("mode", ["as it comes", *MODES])
 @pytest.mark.parametrize(("statement", "parameters", "index"), REPAIRS)
 def test_maintenance_looks_only_at_what_may_need_it(
-    large: Connection, statement, parameters, index: str
+    large: Connection, statement, parameters, index: str, mode: str
 ) -> None:
-    found = plan(large, statement, {"p_limit": 500, **parameters})
+    found = plan_in(mode, large, statement, {"p_limit": 500, **parameters})
     assert index in found, found
     assert "Seq Scan on tasks" not in found
 
@@ -255,11 +283,13 @@ def test_what_a_worker_runs_is_counted_among_what_runs(large: Connection) -> Non
     assert "Seq Scan" not in found
 
 
+@pytest.mark.parametrize("mode", ["as it comes", *MODES])
 @pytest.mark.parametrize(("statement", "parameters"), ATTEMPTS)
-def test_an_attempt_touches_its_task_by_its_key(large: Connection, statement, parameters) -> None:
-    found = plan(large, statement, {"p_id": 77, **parameters})
-    # By the id alone, or by the id within a status.
-    assert "pk_tasks" in found or "(id = 77))" in found
+def test_an_attempt_touches_its_task_by_its_key(
+    large: Connection, statement, parameters, mode: str
+) -> None:
+    found = plan_in(mode, large, statement, {"p_id": 77, **parameters})
+    assert "using pk_tasks on tasks" in found, found
     # Of the workers there are but a few.
     assert "Seq Scan on tasks" not in found
 

@@ -1,5 +1,7 @@
 """The status model against real PostgreSQL: every transition from every status, and the fence."""
 
+from datetime import UTC, datetime
+
 import pytest
 import sqlalchemy
 from sqlalchemy import text
@@ -65,7 +67,7 @@ def message_lost(connection: Connection, task: Task) -> object:
     connection.execute(
         text("UPDATE tasks SET dispatched_at = now() - interval '1 h' WHERE status = 'PENDING'")
     )
-    return maintenance.forget_lost_messages(connection, QueueName.MEDIUM, None, 2, 10)
+    return maintenance.forget_lost_messages(connection, QueueName.MEDIUM, datetime.now(UTC), 2, 10)
 
 
 def type_unknown(connection: Connection, task: Task) -> object:
@@ -100,7 +102,7 @@ MOVES = {
 def message_of_one_lost(connection: Connection, task: Task) -> object:
     an_hour_ago = "UPDATE tasks SET dispatched_at = now() - interval '1 h' WHERE id = :id"
     connection.execute(text(an_hour_ago), {"id": task.id})
-    return maintenance.forget_lost_messages(connection, QueueName.MEDIUM, None, 2, 10)
+    return maintenance.forget_lost_messages(connection, QueueName.MEDIUM, datetime.now(UTC), 2, 10)
 
 
 def one_promoted(connection: Connection, task: Task) -> object:

@@ -189,6 +189,6 @@ class GatedBroker(Broker):
         """Ask the shared broker."""
         return self._shared.has_forgotten()
 
-    def oldest_message_at(self, queue: QueueName) -> datetime | None:
+    def oldest_messages_at(self) -> dict[QueueName, datetime | None]:
         """Ask the shared broker."""
-        return self._shared.oldest_message_at(queue)
+        return self._shared.oldest_messages_at()

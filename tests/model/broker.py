@@ -23,11 +23,14 @@ class Broker:
             self.messages += tuple(messages)
         return self.up
 
-    def oldest_message_at(self, queue: QueueName) -> datetime | None:
-        """Return the time of the message at a queue's head. Raises BrokerUnavailable."""
+    def oldest_messages_at(self) -> dict[QueueName, datetime | None]:
+        """Return the time of the message at each queue's head. Raises BrokerUnavailable."""
         if not self.up:
             raise BrokerUnavailable("the model's broker is down")
-        return next((m.dispatched_at for m in self.messages if m.queue is queue), None)
+        return {
+            queue: next((m.dispatched_at for m in self.messages if m.queue is queue), None)
+            for queue in QueueName
+        }
 
     def has_forgotten(self) -> bool:
         """Return, once, whether everything was lost. Raises BrokerUnavailable."""

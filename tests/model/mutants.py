@@ -55,20 +55,21 @@ _RECORD = r"INSERT INTO task_attempts"
 _LINES = r"INSERT INTO task_logs"
 
 _FENCE = r" AND tasks\.attempt = %\(p_attempt\)s"
+# See `app.db.transitions.has_status`.
+_HAS_STATUS = r"\(tasks\.status \|\| %\(\w+\)s\) IN \("
+_OR_RUNS = r"\g<0>'IN_PROGRESS', "
 _NOT_ASKED = r"tasks\.cancel_requested_at IS NULL AND "
 
 NO_FENCE = Mutant("no fence at an attempt's end", _FENCE, "", _SETTLE)
 NO_FENCE_FOR_HEARTBEATS = Mutant("no fence for heartbeats", _FENCE, "", "^UPDATE")
 NO_STATUS_GUARD = Mutant(
-    "an attempt may end from any status", r"tasks\.status IN \([^)]*\)s\)", "true", _SETTLE
+    "an attempt may end from any status", rf"{_HAS_STATUS}[^)]*\)s\)", "true", _SETTLE
 )
 CANCEL_FORGOTTEN = Mutant("after a cancel an attempt may end otherwise", _NOT_ASKED, "", _SETTLE)
 CANCEL_FORGOTTEN_BY_RESCUE = Mutant("a rescue requeues the cancelled", _NOT_ASKED, "", _REQUEUE)
 CANCEL_NOT_STORED = Mutant("a cancel of a running task is not stored", _CANCEL, "", "IS NULL")
 NO_LOCK = Mutant("cancel and update lock nothing", r" FOR UPDATE$", "")
-CLAIM_OF_RUNNING = Mutant(
-    "a claim takes what runs", r"tasks\.status IN \(", "tasks.status IN ('IN_PROGRESS', ", _CLAIM
-)
+CLAIM_OF_RUNNING = Mutant("a claim takes what runs", _HAS_STATUS, _OR_RUNS, _CLAIM)
 CLAIM_TOO_SOON = Mutant("a claim does not wait", r" AND tasks\.run_at <= now\(\)", "", _CLAIM)
 CLAIM_FROM_ANYWHERE = Mutant(
     "a claim follows messages from other queues", r" AND tasks\.queue = %\(p_queue\)s", "", _CLAIM
@@ -96,7 +97,7 @@ RETRIES_UNPUBLISHED = Mutant(
     "retries are not published", r"tasks\.dispatched_at IS NULL", "tasks.attempt = 0", _UNDISPATCHED
 )
 LOST_MESSAGES_STAY_LOST = Mutant(
-    "lost messages stay lost", r"tasks\.dispatched_at < least", "false AND now() < least"
+    "lost messages stay lost", r"tasks\.dispatched_at < CAST", "false AND now() < CAST"
 )
 
 NOT_ON_RECORD = Mutant(
@@ -142,10 +143,7 @@ COUNTED_ANEW = Mutant(
     "a task runs again as for the first time", r"SET status", "SET attempt=0, status", _RUN_AGAIN
 )
 RUN_AGAIN_FROM_ANYWHERE = Mutant(
-    "a task runs again while it runs",
-    r"tasks\.status IN \(",
-    "tasks.status IN ('IN_PROGRESS', ",
-    _RUN_AGAIN,
+    "a task runs again while it runs", _HAS_STATUS, _OR_RUNS, _RUN_AGAIN
 )
 _UNKNOWN = r"tasks\.type != all\([^]]*\]\)\)"
 CLAIM_OF_ANY_TYPE = Mutant(

@@ -34,7 +34,6 @@ def model_settings(database_url: str) -> Settings:
         database_timeout_seconds=60,
         lease_seconds=LEASE,
         crash_limit=CRASH_LIMIT,
-        redispatch_after_seconds=PATIENCE,
         max_wait_seconds=MAX_WAIT,
         unknown_type_seconds=invariants.UNKNOWN_TYPE,
         _env_file=None,

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 from app.domain.priority import QueueName
 from app.domain.status import Status
+from app.services.lifecycle import dispatch
 from app.services.lifecycle.dispatch import Dispatcher
 
 LONG = 60.0
@@ -110,3 +111,43 @@ def test_a_stop_publishes_and_records_what_was_offered() -> None:
         assert heard.recorded == [1, 2]
 
     run(test, _RECORD=LONG, _GATHER=LONG)
+
+
+def test_a_record_is_not_put_off_by_offers_that_do_not_end() -> None:
+    async def test(dispatcher: Dispatcher, heard: Heard) -> None:
+        async def publish_while_more_is_offered(messages) -> bool:
+            # Whatever is published, more has come meanwhile.
+            if len(heard.published) < 10_000:
+                dispatcher.offer([task(1000 + len(heard.published))])
+            await asyncio.sleep(0)
+            return await Heard.publish(heard, messages)
+
+        heard.publish = publish_while_more_is_offered
+        dispatcher.offer([task(1)])
+        await until(lambda: len(heard.recorded) >= 1)
+        assert len(heard.recorded) <= 200
+        assert len(heard.published) < 10_000
+
+    run(test, _RECORD=0.05)
+
+
+def test_what_a_standstill_has_left_is_recorded_in_pieces(monkeypatch) -> None:
+    pieces: list[list[int]] = []
+    monkeypatch.setattr(
+        dispatch,
+        "record",
+        lambda database, messages: pieces.append([message.task_id for message in messages]),
+    )
+
+    async def test() -> None:
+        dispatcher = Dispatcher(None, Heard())
+        dispatcher.start()
+        dispatcher.offer([task(number) for number in range(3000)])
+        await asyncio.wait_for(until(lambda: sum(map(len, pieces)) == 3000), 10)
+        await dispatcher.stop(1)
+
+    asyncio.run(test())
+    assert [number for piece in pieces for number in piece] == list(range(3000))
+    # To record so many takes PostgreSQL milliseconds; ten thousand in one go may take it longer
+    # than its time-out.
+    assert max(map(len, pieces)) <= 200

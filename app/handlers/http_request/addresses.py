@@ -13,6 +13,8 @@ _NOT_PUBLIC = (
     IPv4Network("168.63.129.16/32"),  # Azure's metadata and DNS
     IPv4Network("192.0.0.0/24"),  # IETF protocol assignments; Oracle's metadata
     IPv4Network("192.88.99.0/24"),  # once the relays of 6to4 (RFC 7526)
+    IPv6Network("2002::/16"),  # 6to4, which nobody relays any more, with an IPv4 address inside
+    IPv6Network("2001::/32"),  # Teredo, with two inside (RFC 4380)
 )
 # All other IPv6 space is reserved, local or multicast (RFC 4291, section 2.4).
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
@@ -51,11 +53,5 @@ def _is_public(address: Address) -> bool:
 
 def _inside(address: Address) -> Iterator[IPv4Address]:
     """Yield the IPv4 addresses that packets to an IPv6 address may end up at."""
-    if isinstance(address, IPv4Address):
-        return
     if address in _NAT64:
         yield IPv4Address(int(address) & 0xFFFF_FFFF)
-    if address.sixtofour is not None:
-        yield address.sixtofour
-    if address.teredo is not None:
-        yield from address.teredo

@@ -8,6 +8,7 @@ connection gains nothing. TLS still checks the certificate against the URL's hos
 
 import queue
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterable
@@ -141,14 +142,14 @@ class TimedStream(httpcore.NetworkStream):
 
     def start_tls(
         self,
-        ssl_context: "object",
+        ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         """Return the same connection with TLS on it."""
         seconds = self._exchange.left(httpcore.ConnectTimeout)
         try:
-            secure = self._stream.start_tls(ssl_context, server_hostname, seconds)  # type: ignore[arg-type]
+            secure = self._stream.start_tls(ssl_context, server_hostname, seconds)
         except BaseException:
             self._stream.close()
             raise

@@ -15,7 +15,7 @@ from app.db.engine import Connection, Database
 from app.domain import transitions
 from app.domain.history import AttemptOutcome, LogLine
 from app.domain.retry import Backoff
-from app.domain.task import Task
+from app.domain.task import ClaimedTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Settled(Enum):
 
 def settle(
     database: Database,
-    task: Task,
+    task: ClaimedTask,
     outcome: Outcome,
     backoff: Backoff,
     lines: Sequence[LogLine] = (),
@@ -99,7 +99,7 @@ def settle(
 
 
 def _settle_as(
-    connection: Connection, task: Task, outcome: Outcome, backoff: Backoff
+    connection: Connection, task: ClaimedTask, outcome: Outcome, backoff: Backoff
 ) -> Settled | None:
     """Try the transition that the outcome asks for; None when its guard refused."""
     match outcome:
@@ -125,7 +125,7 @@ def _failure(failed: Failed) -> store.Failure:
     return store.Failure(failed.error, failed.traceback, how)
 
 
-def what_became_of(database: Database, task: Task) -> Settled:
+def what_became_of(database: Database, task: ClaimedTask) -> Settled:
     """Return what an attempt was settled as, if the answer to that was lost; LOST if it was not.
 
     The task itself no longer says so once it has been run again.

@@ -129,7 +129,8 @@ class Dispatcher:
 
     async def _run(self) -> None:
         while not self._is_stopping or self._offers:
-            await self._wake.wait()
+            if not self._offers:
+                await self._wake.wait()
             await self._publish_until_record()
             await self._record()
 
@@ -139,7 +140,7 @@ class Dispatcher:
         while True:
             self._wake.clear()
             is_crowded = len(self._offers) > self._FEW
-            if not await self._publish_offers():
+            if not await self._publish_offers(record_at):
                 return
             left = record_at - loop.time()
             if left <= 0:
@@ -157,20 +158,26 @@ class Dispatcher:
             return False
         return True
 
-    async def _publish_offers(self) -> bool:
-        """Publish what is offered; return whether more may be published before the record."""
+    async def _publish_offers(self, record_at: float) -> bool:
+        """Publish what is offered; return whether more may be published before the record.
+
+        Where offers come faster than they are published, there are always some left: the record
+        waits for no more than its time and one batch.
+        """
+        loop = asyncio.get_running_loop()
         while self._offers:
-            batch = [
-                self._offers.popleft() for _ in range(min(len(self._offers), self._MOST_AT_ONCE))
-            ]
+            room = self._MOST_AT_ONCE - len(self._unrecorded)
+            batch = [self._offers.popleft() for _ in range(min(len(self._offers), room))]
             if not await self._publish(batch):
                 # The rest is for the maintenance loop, which knows when the broker is back.
                 self._offers.clear()
                 await asyncio.sleep(self._PAUSE)
                 return False
             self._unrecorded += batch
-        is_enough = self._is_pressing or len(self._unrecorded) >= self._MOST_AT_ONCE
-        return not (is_enough or self._is_stopping)
+            is_enough = self._is_pressing or len(self._unrecorded) >= self._MOST_AT_ONCE
+            if is_enough or loop.time() >= record_at:
+                return False
+        return not self._is_stopping
 
     async def _publish(self, messages: list[TaskMessage]) -> bool:
         try:

@@ -5,8 +5,6 @@ is a transaction of its own and safe to repeat, so that a round may end anywhere
 """
 
 import logging
-import time
-from collections.abc import Iterator
 
 from app.broker.publisher import Publisher
 from app.db import maintenance as store
@@ -16,23 +14,21 @@ from app.db.transitions import Moved
 from app.domain.priority import QUEUES_BY_URGENCY
 from app.errors import BrokerUnavailable
 from app.services.health import WORKER_SILENCE_SECONDS
+from app.services.lifecycle.batches import BATCH, batches
 from app.services.lifecycle.dispatch import dispatch
+from app.services.lifecycle.lost_messages import LostMessages
 from app.services.lifecycle.retention import Retention
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Seconds from the taking of a message to its claim, on a machine that has much to do.
-_CLAIM_SECONDS = 0.3
-# Rows in one statement: enough for thousands a second, little enough to be over at once.
-_BATCH = 500
-# Seconds after which a step of a round leaves the rest to the next round, so that neither the other
-# steps nor the worker's own sign of life wait for long.
-_STEP_SECONDS = 0.5
-
 
 def run_round(
-    database: Database, publisher: Publisher, settings: Settings, retention: Retention | None = None
+    database: Database,
+    publisher: Publisher,
+    settings: Settings,
+    lost_messages: LostMessages,
+    retention: Retention | None = None,
 ) -> bool:
     """Do one round, unless another worker is doing one; return whether it was done.
 
@@ -40,24 +36,25 @@ def run_round(
         DatabaseUnavailable: PostgreSQL does not answer; the next round goes on.
     """
     quarter = settings.max_wait_seconds / 4
-    patience = min(settings.redispatch_after_seconds, _CLAIM_SECONDS)
     with database.transaction() as guard:
-        need = rounds.try_lead(guard, quarter, patience)
+        need = rounds.try_lead(guard, quarter, lost_messages.least_age_seconds)
         if need is None:
             return False
         if need.rescue:
             rescue_lapsed(database, settings)
         if need.promotion:
             promote_patient(database, settings)
-        if need.comparison:
+        # Once at the start too: a Redis that is new seems to have lost everything.
+        has_to_compare = need.comparison or not lost_messages.has_looked
+        if has_to_compare:
             try:
-                find_lost_messages(database, publisher, settings)
+                lost_messages.mark(database, publisher, need.at)
             except BrokerUnavailable as error:
                 log.debug("The queues cannot be compared with the task table: %s", error)
                 # To publish would be in vain, and a second wait would outlast the lead.
                 return True
         # Each of these may have put tasks back in line.
-        if need.rescue or need.promotion or need.comparison or need.dispatch:
+        if need.rescue or need.promotion or has_to_compare or need.dispatch:
             dispatch_due(database, publisher)
         # Last, since nobody waits for it.
         if retention is not None:
@@ -65,21 +62,13 @@ def run_round(
         return True
 
 
-def _batches() -> Iterator[None]:
-    """Yield once for each batch that there is time for, at least once."""
-    deadline = time.monotonic() + _STEP_SECONDS
-    yield
-    while time.monotonic() < deadline:
-        yield
-
-
 def rescue_lapsed(database: Database, settings: Settings) -> None:
     """Bring back the tasks whose worker has not renewed their lease in time."""
-    for _ in _batches():
+    for _ in batches():
         with database.statement() as connection:
-            rescued = store.rescue_lapsed(connection, settings.crash_limit, _BATCH)
+            rescued = store.rescue_lapsed(connection, settings.crash_limit, BATCH)
         _log_rescued(rescued)
-        if len(rescued) < _BATCH:
+        if len(rescued) < BATCH:
             return
 
 
@@ -114,39 +103,12 @@ def promote_patient(database: Database, settings: Settings) -> None:
             log.info("Raised %d tasks to queue %s after %g s of waiting", len(promoted), to, waited)
 
 
-def find_lost_messages(database: Database, publisher: Publisher, settings: Settings) -> None:
-    """Mark for publishing what waits in a queue according to the table, but not in Redis.
-
-    Raises:
-        BrokerUnavailable: Redis does not answer, so nothing can be said.
-    """
-    # A message that was taken just now is given time for its claim. But when all are gone, a long
-    # wait would let less urgent tasks overtake those that were published last.
-    patience = settings.redispatch_after_seconds
-    if publisher.has_forgotten():
-        patience = min(patience, _CLAIM_SECONDS)
-    for queue in QUEUES_BY_URGENCY:
-        is_done = False
-        oldest = publisher.oldest_message_at(queue)
-        for _ in _batches():
-            with database.statement() as connection:
-                lost = store.forget_lost_messages(connection, queue, oldest, patience, _BATCH)
-            if lost:
-                log.warning("Found %d tasks whose message queue %s has lost", len(lost), queue)
-            is_done = len(lost) < _BATCH
-            if is_done:
-                break
-        if not is_done:
-            # What is less urgent must not be published before the rest of this queue.
-            return
-
-
 def dispatch_due(database: Database, publisher: Publisher) -> None:
     """Publish what is due and in no queue: retries, and what its own API process could not."""
-    for _ in _batches():
+    for _ in batches():
         with database.statement() as connection:
-            messages = store.undispatched(connection, _BATCH)
+            messages = store.undispatched(connection, BATCH)
         if not messages:
             return
-        if not dispatch(database, publisher, messages) or len(messages) < _BATCH:
+        if not dispatch(database, publisher, messages) or len(messages) < BATCH:
             return
