@@ -228,8 +228,12 @@ class FaultProxy:
         return True
 
     async def _write(self, writer: asyncio.StreamWriter, data: bytes) -> None:
-        for start in range(0, len(data), self._chunk):
+        start = 0
+        while start < len(data):
             if self._pause:
                 await asyncio.sleep(self._pause)
-            writer.write(data[start : start + self._chunk])
+            # Asked for once a piece: `slow` and `heal` change it while a message is on its way.
+            piece = data[start : start + self._chunk]
+            writer.write(piece)
             await writer.drain()
+            start += len(piece)

@@ -151,3 +151,18 @@ def test_slow_takes_its_time(proxy: FaultProxy) -> None:
             answer += client.recv(5)
         assert answer == b"12345"
         assert time.monotonic() - asked_at > 0.25
+
+
+def test_what_is_on_its_way_when_slow_ends_arrives_once_and_whole(proxy: FaultProxy) -> None:
+    message = bytes(range(256)) * 8
+    with connect(proxy) as client:
+        proxy.slow(chunk_bytes=64, pause_seconds=0.05)
+        client.sendall(message)
+        answer = client.recv(1)
+        # A small part has come back: the rest is in the middle of its way through the proxy.
+        proxy.heal()
+        while len(answer) < len(message):
+            answer += client.recv(4096)
+        # Nor does anything follow what was asked for.
+        answer += ask(client)
+    assert answer == message + b"hello"
