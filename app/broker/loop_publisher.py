@@ -4,7 +4,6 @@ Promises what that promises: nothing beyond its return value.
 """
 
 import asyncio
-import logging
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from celery import Celery
 
 from app.broker.configuration import API_REDIS_TIMEOUT_SECONDS
 from app.broker.messages import MessageWriter
+from app.broker.outage import Outage
 from app.domain.task import TaskMessage
 from app.settings import Settings
 
@@ -22,14 +22,13 @@ _TROUBLE = (redis.exceptions.RedisError, OSError, TimeoutError)
 # Connecting, sending and the answer each have a time-out; this is for all of them, in seconds.
 _LONGEST_SECONDS = 5 * API_REDIS_TIMEOUT_SECONDS
 
-log = logging.getLogger(__name__)
-
 
 class LoopPublisher:
     """One API process's way to the queues."""
 
     def __init__(self, celery: Celery, settings: Settings) -> None:
         self._writer = MessageWriter(celery)
+        self._outage = Outage()
         # Celery's documentation writes CERT_NONE where redis-py says "none".
         url = re.sub(
             r"(ssl_cert_reqs=)CERT_(\w+)",
@@ -51,7 +50,7 @@ class LoopPublisher:
     async def publish(self, messages: Sequence[TaskMessage]) -> bool:
         """Publish messages, those of one queue in their order; return whether all were accepted.
 
-        A broker in trouble may have accepted some; it makes a line in the log and no exception.
+        A broker in trouble may have accepted some; it makes lines in the log and no exception.
         """
         try:
             async with (
@@ -61,15 +60,12 @@ class LoopPublisher:
                 self._writer.fill(pipeline, messages)
                 await pipeline.execute()
         except _TROUBLE as error:
-            log.warning(
-                "Could not publish %d messages; their tasks wait in the database: %s",
-                len(messages),
-                error or type(error).__name__,
-            )
+            self._outage.note(len(messages), error)
             if isinstance(error, redis.exceptions.ReadOnlyError):
                 # Another server has taken over from this one, which a new connection may find.
                 await self._client.connection_pool.disconnect()
             return False
+        self._outage.end()
         return True
 
     async def close(self) -> None:

@@ -4,7 +4,6 @@ Promises nothing beyond its return values: a message is a hint, and a hint may b
 Every wait is bounded by the time-outs of the Celery object's configuration.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,6 +14,7 @@ import redis.exceptions
 from celery import Celery
 
 from app.broker.messages import MessageWriter, dispatched_at
+from app.broker.outage import Outage
 from app.domain.priority import QueueName
 from app.domain.task import TaskMessage
 from app.errors import BrokerUnavailable
@@ -27,8 +27,6 @@ _MARK = "task-manager:remembers"
 
 # Never made by anybody.
 _NO_LIST = "task-manager:nothing"
-
-log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -50,11 +48,12 @@ class Publisher:
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
         self._writer = MessageWriter(celery)
+        self._outage = Outage()
 
     def publish(self, messages: Sequence[TaskMessage]) -> bool:
         """Publish messages, those of one queue in their order; return whether all were accepted.
 
-        A broker in trouble may have accepted some; it makes a line in the log and no exception.
+        A broker in trouble may have accepted some; it makes lines in the log and no exception.
         """
         if not messages:
             return True
@@ -62,12 +61,9 @@ class Publisher:
             with self._celery.producer_pool.acquire(block=True, timeout=1) as producer:
                 self._push(producer, messages)
         except _TROUBLE as error:
-            log.warning(
-                "Could not publish %d messages; their tasks wait in the database: %s",
-                len(messages),
-                error,
-            )
+            self._outage.note(len(messages), error)
             return False
+        self._outage.end()
         return True
 
     def _push(self, producer: Any, messages: Sequence[TaskMessage]) -> None:
