@@ -239,8 +239,9 @@ class Database:
         while True:
             try:
                 return take()
-            except sqlalchemy.exc.OperationalError as error:
-                if not is_full(error.orig) or time.monotonic() > deadline:
+            except (sqlalchemy.exc.OperationalError, psycopg2.OperationalError) as error:
+                # A raw connection's errors come as the driver raises them.
+                if not is_full(getattr(error, "orig", error)) or time.monotonic() > deadline:
                     raise
             wait.pause(_PAUSE_SECONDS)
 

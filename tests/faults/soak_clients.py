@@ -41,7 +41,6 @@ class Said:
     deleted: set[int] = field(default_factory=set)
     perhaps_cancelled: set[int] = field(default_factory=set)
     perhaps_deleted: set[int] = field(default_factory=set)
-    kinds: dict[int, str] = field(default_factory=dict)
     answers: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
 
@@ -88,9 +87,7 @@ class Clients:
             body["retry_count"] = 1
         answer = self._ask(client, "POST", path, {201}, body)
         if answer is not None and answer.status_code == 201:
-            task_id = answer.json()["id"]
-            self.said.kinds[task_id] = path
-            self.said.created.add(task_id)
+            self.said.created.add(answer.json()["id"])
 
     def _touch(self, client: httpx.Client) -> None:
         """Read, change, cancel or delete a task, mostly one that has not ended yet."""
@@ -129,7 +126,6 @@ class Clients:
         except Unavailable:
             self.said.answers["add: no database"] += 1
             return
-        self.said.kinds[task_id] = kind
         self.said.created.add(task_id)
 
     def _ask(

@@ -36,7 +36,7 @@ from tests.support import wait_for
 SECONDS = float(os.environ.get("SOAK_SECONDS") or (660 if LONG else 12))
 MEGABYTE = 2**20
 # What a type ends as when nobody cancels it.
-FAILS = {"gives_up", "exits", "poison", "/tasks/broken"}
+FAILS = {"gives_up", "exits", "poison", "broken"}
 
 
 @pytest.fixture
@@ -156,7 +156,6 @@ def _doubled(
 def _wrong_ends(said: Said, found: dict[int, Any]) -> list[tuple[object, ...]]:
     wrong: list[tuple[object, ...]] = []
     for row in found.values():
-        kind = said.kinds.get(row.id, "/tasks/")
         if row.id in said.cancelled and row.id in found:
             right = row.status == "CANCELLED"
         elif row.status == "CANCELLED":
@@ -164,9 +163,9 @@ def _wrong_ends(said: Said, found: dict[int, Any]) -> list[tuple[object, ...]]:
         elif row.crashes >= 3:
             right = row.status == "FAILED" and "3 time(s)" in row.error_info
         else:
-            right = row.status == ("FAILED" if kind in FAILS else "COMPLETED")
+            right = row.status == ("FAILED" if row.type in FAILS else "COMPLETED")
         if not right:
-            wrong.append((row.id, kind, row.status, row.attempt, row.crashes, row.error_info))
+            wrong.append((row.id, row.type, row.status, row.attempt, row.crashes, row.error_info))
     return wrong
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -213,14 +213,19 @@ def test_a_worker_that_throws_away_what_it_cannot_read_is_green(own: Watched) ->
 def test_messages_in_a_queue_that_the_worker_is_told_to_leave_are_no_fault(own: Watched) -> None:
     own.have_worker()
     control = own.lab.publisher._celery.control
-    assert control.cancel_consumer("low", reply=True, timeout=10, limit=1)
+
+    def told(command: Callable[..., object]) -> None:
+        # Whoever is not connected at the moment does not hear of it, as after the test before.
+        wait_for(lambda: command("low", reply=True, timeout=1, limit=1), 20, "the worker answers")
+
+    told(control.cancel_consumer)
     waiting = own.lab.add("sleep", priority=Priority.LOW)
     own.lab.service.wait_until(waiting, "PENDING")
 
     own.assert_stays_green(LONG)
 
     assert own.lab.service.read(waiting)["status"] == "PENDING"
-    assert control.add_consumer("low", reply=True, timeout=10, limit=1)
+    told(control.add_consumer)
     own.lab.service.wait_until(waiting, "COMPLETED")
 
 
