@@ -4,7 +4,6 @@ Owns pooling, time-outs and the translation of driver errors into the service's 
 the service gets a `Connection` from here and hands it to the stores.
 """
 
-import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from app.db.driver_errors import (
 )
 from app.db.prepared import Direct
 from app.db.silence import Silence, StillSilentError
+from app.db.stale import Stale
 from app.db.wait import in_event_loop
 from app.errors import DatabaseUnavailable, StatementRefused
 from app.settings import Settings
@@ -71,7 +71,7 @@ def create_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout_seconds,
-        # A server that restarts leaves dead connections in the pool. `_refuse_closed` finds them
+        # A server that restarts leaves dead connections in the pool. `app.db.stale` finds them
         # without the round trip that asking each one would cost.
         pool_pre_ping=False,
         pool_recycle=1800,
@@ -91,7 +91,6 @@ def create_engine(
             ),
         },
     )
-    event.listen(engine, "checkout", _refuse_closed)
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "handle_error", _leave_read_only)
     return engine
@@ -115,21 +114,6 @@ def _leave_read_only(context: sqlalchemy.ExceptionContext) -> None:
     """Let the pool replace its connections to a server that takes no writes any more."""
     if isinstance(context.original_exception, READ_ONLY_ERRORS):
         context.is_disconnect = True
-
-
-def _refuse_closed(connection: Any, record: Any, proxy: Any) -> None:
-    """Let the pool replace a connection whose server has gone.
-
-    An idle connection has nothing to say, so that a readable socket means its end. One whose
-    server vanished without a word is not found here, but by the time-out of its next statement.
-
-    Raises:
-        sqlalchemy.exc.DisconnectionError: SQLAlchemy's sign to its pool to connect anew.
-    """
-    poller = select.poll()
-    poller.register(connection.fileno(), select.POLLIN)
-    if poller.poll(0):
-        raise sqlalchemy.exc.DisconnectionError("the server closed the connection")
 
 
 class Database:
@@ -161,6 +145,7 @@ class Database:
         self._engine = create_engine(
             settings, pool_size, application_name, timeout, generic_plans=generic_plans
         )
+        self._stale = Stale(self._engine)
         self._prepares = settings.database_prepared_statements
         self._silence = Silence(0.0) if in_event_loop else Silence()
         if in_event_loop:
@@ -218,8 +203,7 @@ class Database:
                 pooled.invalidate()
                 raise
             except READ_ONLY_ERRORS:
-                pooled.invalidate()
-                self._leave_server()
+                self._stale.leave(pooled)
                 raise
             except BaseException:
                 # Whatever has happened, an answer may still be under way.
@@ -271,10 +255,6 @@ class Database:
         if is_gone or is_away(error):
             return DatabaseUnavailable(one_line(error))
         return StatementRefused(str(error).partition("\n")[0])
-
-    def _leave_server(self) -> None:
-        """Let whoever asks next connect anew, as SQLAlchemy does when a connection breaks."""
-        self._engine.dispose()
 
     def _check_schema(self) -> None:
         """Tell a schema that is behind from a statement of ours that is wrong.
