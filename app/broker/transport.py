@@ -51,6 +51,18 @@ class Channel(redis.Channel):
         self._consumed = super().active_queues
         super()._update_queue_cycle()
 
+    def _queue_bind(self, *binding: Any) -> None:
+        """Store which queue belongs to an exchange, if Redis takes it.
+
+        kombu does so before it consumes, and would end the connection if it could not. A Redis that
+        is full, perhaps of our own messages, is emptied only by those who consume. Nobody here goes
+        by what is stored: messages are put into the queues themselves.
+        """
+        try:
+            super()._queue_bind(*binding)
+        except self.ResponseError as error:
+            log.warning("Redis does not store the address of a queue: %s", error)
+
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for a message, without putting the same command together each time."""
         queues = self._queue_cycle.consume(len(self.active_queues))

@@ -108,6 +108,30 @@ def test_a_redis_that_refuses_delays_work_and_nothing_else(
     wait_for(lambda: broker_is_well(refused_lab), 2, "/health says that Redis takes messages")
 
 
+def test_a_worker_that_starts_beside_a_full_redis_empties_it(refused_lab: Lab, pair: Pair) -> None:
+    """Nobody else would: what fills it is perhaps what waits to be run."""
+    service = refused_lab.service
+    assert service.stop("worker") == 0
+    waiting = [refused_lab.add("sleep", seconds=0.05) for _ in range(20)]
+    refused_lab.dispatch(waiting)
+    said_before = len(service.log("worker"))
+    refuse, take = REFUSALS["is full"]
+    pair.ask(*refuse)
+    try:
+        service.start_worker()
+        for task_id in waiting:
+            assert service.wait_until(task_id, "COMPLETED")["attempt"] == 1
+        said = service.log("worker")[said_before:]
+    finally:
+        pair.ask(*take)
+
+    assert "Redis does not store the address of a queue: " in said
+    assert "Redis refuses" not in said
+    assert "Traceback" not in said
+    wait_for(lambda: broker_is_well(refused_lab), 2, "/health says that Redis takes messages")
+    seconds_until_work_goes_on(refused_lab, 15)
+
+
 # The last one here, since there is no way back.
 def test_after_a_failover_of_redis_all_go_to_the_new_server(refused_lab: Lab, pair: Pair) -> None:
     """Nobody closes the connections to the old one, which still answers."""

@@ -38,8 +38,8 @@ def backends(pool: Database) -> set[int]:
         return {stack.enter_context(backend(pool)) for _ in range(SIZE)}
 
 
-def fail_to_write(pool: Database) -> None:
-    with pytest.raises(DatabaseUnavailable, match="read-only"), pool.statement() as connection:
+def write_read_only(pool: Database) -> None:
+    with pool.statement() as connection:
         connection.execute(_BECOME_READ_ONLY)
         connection.execute(_WRITE)
 
@@ -53,7 +53,8 @@ def test_every_connection_as_old_is_replaced_and_none_is_left_behind(
         # Used while another one finds out, and given back afterwards.
         for _ in range(SIZE - 1):
             stack.enter_context(backend(pool))
-        fail_to_write(pool)
+        with pytest.raises(DatabaseUnavailable, match="read-only"):
+            write_read_only(pool)
 
     after = backends(pool)
     assert len(after) == SIZE
@@ -69,10 +70,18 @@ def test_every_connection_as_old_is_replaced_and_none_is_left_behind(
 
 
 def test_who_finds_out_late_has_no_new_connection_replaced(pool: Database) -> None:
-    with pytest.raises(DatabaseUnavailable), pool.statement() as late:
-        late.execute(_BECOME_READ_ONLY)
-        fail_to_write(pool)
-        with backend(pool) as new:
-            pass
-        late.execute(_WRITE)
+    new = 0
+
+    def write_late() -> None:
+        nonlocal new
+        with pool.statement() as late:
+            late.execute(_BECOME_READ_ONLY)
+            with pytest.raises(DatabaseUnavailable):
+                write_read_only(pool)
+            with backend(pool) as new:
+                pass
+            late.execute(_WRITE)
+
+    with pytest.raises(DatabaseUnavailable, match="read-only"):
+        write_late()
     assert new in backends(pool)
