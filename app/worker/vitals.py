@@ -72,8 +72,7 @@ class OwnVitals:
             try:
                 self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
-                # Tasks can be run without; the worker may also be about to end.
-                log.warning("The main process cannot watch this one: %s", error)
+                self._give_up(error)
             self.idle()
 
     def leased(self, task_id: int, renewed_at: float, ends_at: float) -> None:
@@ -89,7 +88,7 @@ class OwnVitals:
         self._write(_NOTHING)
 
     def _write(self, vitals: bytes) -> None:
-        """Take the lock and write. One that cannot write has not got the lock."""
+        """Take the lock and write."""
         if self._file is None:
             return
         if not self._is_locked:
@@ -97,9 +96,19 @@ class OwnVitals:
             self._is_locked = True
         try:
             os.pwrite(self._file, vitals, 0)
-        except OSError:
-            self._let_go()
-            raise
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        """Tell nobody any more, as where the disk is full. Tasks can be run without."""
+        log.warning("The main process cannot watch this one: %s", error)
+        if self._file is not None:
+            # What was written last must not be held against this process. It takes no space.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, 0)
+            # The lock goes with it.
+            os.close(self._file)
+            self._file, self._is_locked = None, False
 
     def _let_go(self) -> None:
         if self._file is not None:

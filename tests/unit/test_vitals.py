@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -123,3 +124,27 @@ def test_a_process_that_is_just_writing_is_looked_at_the_next_time(folder: Path,
         fcntl.flock(file, fcntl.LOCK_EX)
         assert vitals.kill_overdue(30) == []
     assert vitals.kill_overdue(30) == [Killed(pid, 7, ran_too_long=False)]
+
+
+def test_a_process_that_cannot_write_runs_its_tasks_unwatched(folder: Path) -> None:
+    # Every write to this device fails for want of space (full(4)).
+    (folder / str(os.getpid())).symlink_to("/dev/full")
+    before = set(os.listdir("/proc/self/fd"))
+    own = vitals.OwnVitals()
+    own.leased(7, time.monotonic(), LATER)
+    own.idle()
+    assert set(os.listdir("/proc/self/fd")) <= before
+    (folder / str(os.getpid())).unlink()
+
+
+def test_what_a_process_wrote_before_the_disk_was_full_is_not_held_against_it(fork) -> None:
+    def speak(own: vitals.OwnVitals) -> None:
+        own.leased(7, time.monotonic() - 60, LATER)
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        # No write succeeds from here on, in this process.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+        own.leased(8, time.monotonic(), LATER)
+
+    pid = fork(speak)
+    assert vitals.kill_overdue(30) == []
+    assert not is_dead(pid)
