@@ -2,11 +2,15 @@
 
 import logging
 import math
+import re
 import time
 from collections.abc import Callable
 
 # How soon it is said again, in seconds: for another reason, and where nothing has changed.
 _NEW_REASON_SECONDS, _SAY_AGAIN_SECONDS = 5.0, 60.0
+
+# What redis-py writes before what Redis says: the command, and so the title of a task.
+_COMMAND = re.compile(r"^Command # \d+ .* of pipeline caused error: ", re.DOTALL)
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +33,7 @@ class Outage:
     def note(self, messages: int, error: BaseException) -> None:
         """Note that so many messages were not accepted, and why; most times without a line."""
         at = self._clock()
-        reason = str(error) or type(error).__name__
+        reason = _COMMAND.sub("", str(error)) or type(error).__name__
         if self._began_at is None:
             self._began_at, self._refused, self._said_at = at, 0, -math.inf
         self._refused += messages

@@ -21,17 +21,21 @@ MARGIN = 1.0
 
 
 class Watch:
-    """A finder, and the database's time from its start on, in seconds, as the tests say it is."""
+    """A finder, and the time from its start on, in seconds, as the tests say it is."""
 
     def __init__(self, database: Database, publisher: Publisher) -> None:
-        self._finder = LostMessages(margin_seconds=MARGIN, handover_seconds=HANDOVER)
+        self._at = 0.0
+        self._finder = LostMessages(MARGIN, HANDOVER, clock=lambda: self._at)
         self._database = database
         self._publisher = publisher
         with database.transaction() as connection:
             self._start = connection.execute(text("SELECT now()")).scalar_one()
 
-    def look(self, at: float) -> None:
-        self._finder.mark(self._database, self._publisher, self._start + timedelta(seconds=at))
+    def look(self, at: float, database_at: float | None = None) -> None:
+        """Look; the database's clock may show another time."""
+        self._at = at
+        seconds = at if database_at is None else database_at
+        self._finder.mark(self._database, self._publisher, self._start + timedelta(seconds=seconds))
 
     def dispatch(self, at: float, priority: Priority = Priority.LOW) -> Task:
         new = NewTask("задача", None, priority, "simulated_work", {}, 3)
@@ -119,16 +123,59 @@ def test_messages_out_of_order_by_less_than_the_margin_are_not_lost(
     assert watch.found(overtaken, lost) == [False, True]
 
 
-def test_a_database_clock_that_is_set_back_delays_nothing_by_more_than_a_handover(
-    watch: Watch, queues: Any
-) -> None:
+def test_a_database_clock_that_is_set_back_delays_nothing(watch: Watch, queues: Any) -> None:
     task = watch.dispatch(-600)
     queues.delete("low")
     watch.look(0)
 
-    watch.look(-300)
+    watch.look(HANDOVER, database_at=-300)
+    assert watch.found(task) == [True]
+
+
+def test_behind_a_message_that_is_dated_ahead_none_is_lost(watch: Watch, queues: Any) -> None:
+    """The database's clock was set back since, so that what came later has earlier times."""
+    watch.dispatch(300)
+    behind = watch.dispatch(-5), watch.dispatch(-3)
+    for second in range(4):
+        watch.look(second * HANDOVER)
+        assert watch.found(*behind) == [False, False]
+
+    # Until it is taken.
+    assert queues.rpop("low", 2)
+    watch.look(4 * HANDOVER)
+    watch.look(5 * HANDOVER)
+    assert watch.found(*behind) == [True, False]
+
+
+@pytest.mark.parametrize("ahead", [0.1 * MARGIN, 0.9 * MARGIN])
+def test_nor_behind_one_that_is_dated_ahead_by_less_than_the_margin(
+    watch: Watch, ahead: float
+) -> None:
+    watch.dispatch(ahead)
+    behind = watch.dispatch(0)
+    for second in range(4):
+        watch.look(second * HANDOVER)
+        assert watch.found(behind) == [False]
+
+
+def test_the_handover_counts_from_when_redis_has_answered(
+    watch: Watch, queues: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round may have had to wait for it, and the message been taken meanwhile."""
+    task = watch.dispatch(-60)
+    answered = watch._publisher.oldest_messages_at
+
+    def late() -> Any:
+        assert queues.rpop("low")
+        watch._at += HANDOVER / 2
+        return answered()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watch._publisher, "oldest_messages_at", late)
+        watch.look(0)
+    watch.look(HANDOVER)
     assert watch.found(task) == [False]
-    watch.look(-300 + HANDOVER)
+    watch.look(1.5 * HANDOVER)
     assert watch.found(task) == [True]
 
 

@@ -72,3 +72,11 @@ def test_its_end_is_said_once_and_the_next_one_counts_anew(outage, clock, said) 
     assert said() == [refused(3, 0), "Redis takes messages again after 1.5 s"]
     outage.note(1, OSError("gone"))
     assert said() == [refused(1, 0)]
+
+
+def test_the_reason_is_what_redis_says_and_not_what_it_was_told(outage, clock, said) -> None:
+    for queue in ("high", "low"):
+        command = f'LPUSH {queue} {{"title": "a secret of pipeline caused error: "}}'
+        outage.note(1, OSError(f"Command # 1 ({command}) of pipeline caused error: OOM"))
+        clock.at += 10
+    assert said() == [refused(1, 0, "OOM")]

@@ -129,11 +129,11 @@ def test_a_process_that_is_just_writing_is_looked_at_the_next_time(folder: Path,
 def test_a_process_that_cannot_write_runs_its_tasks_unwatched(folder: Path) -> None:
     # Every write to this device fails for want of space (full(4)).
     (folder / str(os.getpid())).symlink_to("/dev/full")
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(Path("/proc/self/fd").iterdir())
     own = vitals.OwnVitals()
     own.leased(7, time.monotonic(), LATER)
     own.idle()
-    assert set(os.listdir("/proc/self/fd")) <= before
+    assert set(Path("/proc/self/fd").iterdir()) <= before
     (folder / str(os.getpid())).unlink()
 
 

@@ -11,10 +11,11 @@ Redis yet, run before all that was. What a worker has in its hand is doubled, wh
 """
 
 import logging
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from app.broker.publisher import Publisher
 from app.db import maintenance as store
@@ -27,32 +28,42 @@ log = logging.getLogger(__name__)
 # The margin in seconds when all messages are gone, and with them their order: a longer one would
 # let less urgent tasks overtake the latest ones.
 _NO_ORDER_SECONDS = 0.3
+# Nothing was dispatched before this, so that nothing had been taken by then.
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What was in Redis at a time of the database's clock, which is that of all times here."""
+    """What was in Redis at a time of this process's clock, in seconds."""
 
-    at: datetime
-    # By queue: whatever was dispatched before this had been taken.
+    at: float
+    # By queue, and by the database's clock: whatever was dispatched before this had been taken.
     taken_before: Mapping[QueueName, datetime]
 
 
 class LostMessages:
     """One for each maintenance thread; it remembers its latest looks."""
 
-    def __init__(self, margin_seconds: float, handover_seconds: float) -> None:
+    def __init__(
+        self,
+        margin_seconds: float,
+        handover_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Prepare.
 
         Args:
             margin_seconds: by how much the messages of a queue may be out of order, since several
                 processes publish.
             handover_seconds: how long a task may wait for its claim when its message was taken.
+            clock: counts seconds, and is not set back.
         """
+        self._clock = clock
         self._margin_seconds = margin_seconds
         # Only with tasks that were dispatched so long ago, in seconds, there is anything to do.
         self.least_age_seconds = min(margin_seconds, _NO_ORDER_SECONDS)
-        self._handover = timedelta(seconds=handover_seconds)
+        self._margin = timedelta(seconds=margin_seconds)
+        self._handover_seconds = handover_seconds
         # From the latest that is old enough on, in their order.
         self._looks: deque[_Look] = deque()
         # Whether Redis has lost everything since the latest look; and the first look after that,
@@ -77,12 +88,16 @@ class LostMessages:
         # Redis says so once, and may not answer what is asked next.
         self._has_forgotten |= publisher.has_forgotten()
         oldest = publisher.oldest_messages_at()
-        look = _Look(now, {queue: oldest[queue] or now for queue in QUEUES_BY_URGENCY})
+        # The clock is asked once Redis has answered, for which it may have taken its time.
+        look = _Look(
+            self._clock(),
+            {queue: self._taken_before(oldest[queue], now) for queue in QUEUES_BY_URGENCY},
+        )
         self._note(look)
         if self._has_forgotten:
             self._has_forgotten, self._forgetting = False, look
         earlier = self._forgetting or self._looks[0]
-        if not self._forgetting and not self._is_old_enough(earlier, now):
+        if not self._forgetting and not self._is_old_enough(earlier, look.at):
             return
         margin = self.least_age_seconds if self._forgetting else self._margin_seconds
         for queue in QUEUES_BY_URGENCY:
@@ -93,16 +108,23 @@ class LostMessages:
                 return
         self._forgetting = None
 
+    def _taken_before(self, oldest: datetime | None, now: datetime) -> datetime:
+        """Return from which time on messages are in a queue, by its oldest one.
+
+        One that is dated ahead says nothing of those behind it: the database's clock was set back,
+        and they have earlier times.
+        """
+        if oldest is None:
+            return now
+        return _BEGINNING if oldest > now + self._margin else oldest
+
     def _note(self, look: _Look) -> None:
-        while self._looks and self._looks[-1].at > look.at:
-            # The database's clock was set back; those would not be old enough for just as long.
-            self._looks.pop()
         self._looks.append(look)
         while len(self._looks) > 1 and self._is_old_enough(self._looks[1], look.at):
             self._looks.popleft()
 
-    def _is_old_enough(self, look: _Look, now: datetime) -> bool:
-        return look.at <= now - self._handover
+    def _is_old_enough(self, look: _Look, at: float) -> bool:
+        return look.at <= at - self._handover_seconds
 
 
 def _mark_in(
