@@ -84,6 +84,11 @@ class LocalRun:
         self._started = [top, *top.children(recursive=True)]
         return self._started
 
+    def processor_seconds(self) -> float:
+        """Return what the run has taken of the processor, with those of it that have ended."""
+        times = [process.cpu_times() for process in self.processes()]
+        return sum(t.user + t.system + t.children_user + t.children_system for t in times)
+
     def find(self, *words: str) -> psutil.Process:
         """Return the first process that has all these words on its command line."""
         for process in self.processes():

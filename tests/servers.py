@@ -18,6 +18,7 @@ import redis
 
 from app.local.postgres import EmbeddedPostgres
 from app.local.valkey import EmbeddedValkey
+from tests.support import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -95,7 +96,7 @@ def postgres(directory: Path) -> Iterator[Postgres]:
         return
     # Half a dozen services stay there for the whole run.
     options = ["synchronous_commit=off", "max_connections=300"]
-    with EmbeddedPostgres(directory, durable=False, options=options) as embedded:
+    with EmbeddedPostgres(directory, port=free_port(), durable=False, options=options) as embedded:
         yield Postgres(embedded.url("postgres"))
 
 
@@ -109,7 +110,7 @@ def valkey(directory: Path) -> Iterator[Redis]:
         # A plain Redis has sixteen databases; the first few may be in use by people.
         yield Redis(given, 8, 8)
         return
-    with EmbeddedValkey(directory, durable=False, databases=64) as embedded:
+    with EmbeddedValkey(directory, port=free_port(), durable=False, databases=64) as embedded:
         yield Redis(embedded.url(0), 1, 60)
 
 

@@ -1,5 +1,6 @@
 """What tests share: waiting for a condition, and free ports."""
 
+import os
 import random
 import socket
 import threading
@@ -27,11 +28,18 @@ def wait_for(probe: Callable[[], T], seconds: float, message: str) -> T:
 # Below the ports that systems give to outgoing connections (32768 and up on Linux, 49152 and up
 # elsewhere), so that none of those takes a port before a server binds it.
 _PORTS = range(20_000, 32_000)
+# Each process of a run of tests takes from a part of its own.
+_PARTS = 4
+_PART = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PARTS
+
+# Often a port is found long before somebody listens on it, and free for a while in between.
+_given: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing listens on now."""
-    for port in random.sample(_PORTS, 100):
+    """Return a TCP port of 127.0.0.1 that nothing listens on, and that was not returned before."""
+    mine = [port for port in _PORTS[_PART::_PARTS] if port not in _given]
+    for port in random.sample(mine, min(len(mine), 100)):
         with socket.socket() as probe:
             # A connection that was closed just now is no hindrance to a server either.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -39,5 +47,6 @@ def free_port() -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
     raise AssertionError("of 100 ports none is free")

@@ -143,8 +143,10 @@ def test_ctrl_c_stops_everything_in_order_and_a_restart_keeps_the_data(folder: P
 
         # Without the network, which an installation would need.
         run.start(PIP_INDEX_URL="http://127.0.0.1:1/", PIP_NO_INDEX="1")
-        # Two to three seconds on a machine that has nothing else to do.
-        assert run.wait_until_ready() < 8
+        run.wait_until_ready()
+        # Two to three seconds go by, and eight of the processor, on a machine that has nothing else
+        # to do. By the clock it would be a question of what else the machine does.
+        assert run.processor_seconds() < 16
         assert run.status(task) == "COMPLETED"
         assert "Installing" not in run.output
 

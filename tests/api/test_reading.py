@@ -1,5 +1,7 @@
 """What is read of a task is what was answered when it was made; who polls hears of changes."""
 
+from datetime import UTC, datetime, timedelta
+
 import httpx
 import pytest
 
@@ -12,10 +14,12 @@ def client(service: Service):
         yield client
 
 
+# With zeros at the end of its fraction, which a time is written without.
+LATER = (datetime.now(UTC) + timedelta(days=30)).replace(microsecond=100_000)
 BODIES = [
     {"title": 'Отчёт "x" \\ \t\u0001 📊', "description": "a\nb", "priority": "HIGH",
      "delay_seconds": 900},
-    {"title": "later", "run_at": "2027-01-01T00:00:00.100Z", "max_attempts": 7},
+    {"title": "later", "run_at": LATER.isoformat(), "max_attempts": 7},
     {"title": "own terms", "delay_seconds": 900, "timeout_seconds": 2.5,
      "backoff": {"initial_seconds": 0.25, "factor": 3, "max_seconds": 9, "jitter": False}},
     {"title": "secret", "type": "http_request", "delay_seconds": 900,

@@ -86,18 +86,24 @@ def test_beyond_what_may_wait_requests_are_turned_away_at_once(narrow: Service) 
     assert len(table.titles()) == 1 + 3
 
 
+def ask_for(service: Service, title: str) -> socket.socket:
+    """Ask for a new task, and return the connection on which the answer will come."""
+    body = b'{"title": "%b"}' % title.encode()
+    connection = socket.create_connection(("127.0.0.1", service.port), 15)
+    connection.sendall(
+        b"POST /tasks/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    return connection
+
+
 def test_a_client_that_goes_away_costs_no_other_its_task(narrow: Service) -> None:
     service, table = narrow, Table(narrow)
     with ThreadPoolExecutor() as threads:
         with table.locked():
             post = threads.submit(service.create, title="stays")
             table.wait_for_waiting(1)
-            with socket.create_connection(("127.0.0.1", service.port), 5) as gone:
-                body = b'{"title": "gone"}'
-                gone.sendall(
-                    b"POST /tasks/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                    b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
-                )
+            ask_for(service, "gone").close()
         assert post.result()["title"] == "stays"
     # As if only its answer had been lost.
     wait_for(lambda: table.titles() == ["stays", "gone"], 5, f"both are stored: {table.titles()}")
@@ -109,17 +115,20 @@ def test_what_was_asked_for_before_a_shutdown_is_stored_answered_and_published(
 ) -> None:
     service, table = narrow, Table(narrow)
     process = service.processes["api"]
-    with ThreadPoolExecutor() as threads:
+    titles = ["last 0", "last 1", "last 2"]
+    with contextlib.ExitStack() as connections:
         with table.locked():
-            posts = [threads.submit(service.create, title=f"last {n}") for n in range(3)]
+            asked = [connections.enter_context(ask_for(service, title)) for title in titles]
             table.wait_for_waiting(1)
+            # Whoever is answered has come after those, and the API has read what they ask.
+            assert httpx.get(f"{service.url}/health/live", timeout=5).status_code == 200
             wait_for(lambda: service.log("api"), 5, "the log has begun")
             process.send_signal(signal.SIGTERM)
             wait_for(lambda: "Shutting down" in service.log("api"), 5, "the API is told to stop")
-        created = sorted(post.result()["title"] for post in posts)
+        for connection in asked:
+            assert connection.recv(64).startswith(b"HTTP/1.1 201 ")
     assert process.wait(15) in {0, -signal.SIGTERM}
-    assert created == ["last 0", "last 1", "last 2"]
-    assert sorted(table.titles()) == created
+    assert sorted(table.titles()) == titles
     client = redis.Redis.from_url(service.redis_url, socket_timeout=5)
     assert client.llen("medium") == 3
     client.close()

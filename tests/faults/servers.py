@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,7 +21,7 @@ from app.local.postgres import EmbeddedPostgres
 from app.local.valkey import EmbeddedValkey
 from tests import servers
 from tests.faults.proxy import FaultProxy
-from tests.support import wait_for
+from tests.support import free_port, wait_for
 
 
 class Plug:
@@ -74,7 +74,9 @@ class Plug:
         assert self._embedded is not None
         main = psutil.Process(self._embedded.pid)
         for process in [main, *main.children(recursive=True)]:
-            os.kill(process.pid, number)
+            # A server's processes for single clients come and go.
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)
 
 
 class RedisPlug(Plug):
@@ -148,7 +150,9 @@ def postgres_plug(shared: servers.Postgres, directory: Path) -> Iterator[Plug]:
         if os.environ.get("TEST_DATABASE_URL"):
             url = stack.enter_context(shared.database())
         else:
-            embedded = stack.enter_context(EmbeddedPostgres(directory / "postgres", durable=False))
+            embedded = stack.enter_context(
+                EmbeddedPostgres(directory / "postgres", port=free_port(), durable=False)
+            )
             url = embedded.url()
             servers.migrate(url)
         proxy = stack.enter_context(_proxy(url, 5432))
@@ -165,7 +169,9 @@ def redis_plug(shared: servers.Redis, directory: Path) -> Iterator[RedisPlug]:
         if os.environ.get("TEST_REDIS_URL"):
             url = stack.enter_context(shared.database())
         else:
-            embedded = stack.enter_context(EmbeddedValkey(directory / "valkey", durable=False))
+            embedded = stack.enter_context(
+                EmbeddedValkey(directory / "valkey", port=free_port(), durable=False)
+            )
             url = embedded.url(0)
         proxy = stack.enter_context(_proxy(url, 6379))
         yield RedisPlug(url, proxy, embedded, directory / "valkey" / "data")
@@ -180,7 +186,9 @@ def _wake(embedded: EmbeddedPostgres | EmbeddedValkey) -> None:
     except psutil.NoSuchProcess:
         return
     for process in [main, *main.children(recursive=True)]:
-        process.resume()
+        # One that served a client may have ended with it.
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 def accepts(url: str) -> bool:

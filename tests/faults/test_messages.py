@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -53,15 +54,22 @@ def the_worker_goes_on(messages_lab: Lab) -> Iterator[None]:
         assert messages_lab.ledger.words(task_id) == ["1 started", "1 finished"]
 
 
-def wait_in_line(lab: Lab, queues: "redis.Redis[bytes]", count: int) -> list[int]:
-    """Fill every slot for a while, and let so many tasks of all priorities wait behind them."""
-    for _ in range(SLOTS):
-        lab.start("sleep", seconds=2)
+@contextmanager
+def in_line(lab: Lab, queues: "redis.Redis[bytes]", count: int) -> Iterator[list[int]]:
+    """Fill every slot while the block lasts, with so many tasks of all priorities behind them."""
+    running = [lab.start("waits_for_word") for _ in range(SLOTS)]
     priorities = [priority for priority in Priority for _ in range(count // len(Priority))]
-    tasks = [lab.add("sleep", priority=priority) for priority in priorities]
-    lab.dispatch(tasks)
+    tasks = []
+    for priority in priorities:
+        tasks.append(lab.add("sleep", priority=priority))
+        # At once: a second later somebody else would.
+        lab.dispatch(tasks[-1:])
     assert sum(queues.llen(queue) for queue in ("high", "medium", "low")) == len(tasks)
-    return tasks
+    yield tasks
+    lab.ledger.give_word()
+    for task_id in running:
+        lab.service.wait_until(task_id, "COMPLETED")
+    lab.ledger.take_word_back()
 
 
 def nothing_to_run(lab: Lab, task_id: int) -> int:
@@ -74,18 +82,17 @@ def nothing_to_run(lab: Lab, task_id: int) -> int:
 def test_every_message_doubled_runs_no_task_twice(
     messages_lab: Lab, queues: "redis.Redis[bytes]", place: str
 ) -> None:
-    tasks = wait_in_line(messages_lab, queues, 600 if LONG else 60)
-
-    for queue in ("high", "medium", "low"):
-        waiting = queues.lrange(queue, 0, -1)
-        if place == "beside its message":
-            # The two slots take both at the same moment.
-            for message in waiting:
-                queues.linsert(queue, "BEFORE", message, message)
-        else:
-            # The oldest is at the right end, new ones come from the left.
-            queues.lpush(queue, *reversed(waiting))
-        assert queues.llen(queue) == 2 * len(waiting)
+    with in_line(messages_lab, queues, 600 if LONG else 60) as tasks:
+        for queue in ("high", "medium", "low"):
+            waiting = queues.lrange(queue, 0, -1)
+            if place == "beside its message":
+                # The two slots take both at the same moment.
+                for message in waiting:
+                    queues.linsert(queue, "BEFORE", message, message)
+            else:
+                # The oldest is at the right end, new ones come from the left.
+                queues.lpush(queue, *reversed(waiting))
+            assert queues.llen(queue) == 2 * len(waiting)
 
     ended = wait_until_final(messages_lab, tasks, 60)
     for task_id in tasks:
@@ -107,13 +114,14 @@ def test_messages_of_tasks_that_are_over_change_nothing(
         task_id: messages_lab.service.wait_until(task_id, "COMPLETED", "FAILED")
         for task_id in (finished, failed)
     }
-    deleted, cancelled, neighbour = tasks = wait_in_line(messages_lab, queues, 3)
-    for task_id in (finished, failed):
-        messages_lab.publish(task_id)
-    with messages_lab.service.client() as client:
-        assert client.delete(f"/tasks/{deleted}").status_code == 204
-    assert cancel(messages_lab, cancelled) == 200
-    before[cancelled] = messages_lab.service.read(cancelled)
+    with in_line(messages_lab, queues, 3) as tasks:
+        deleted, cancelled, neighbour = tasks
+        for task_id in (finished, failed):
+            messages_lab.publish(task_id)
+        with messages_lab.service.client() as client:
+            assert client.delete(f"/tasks/{deleted}").status_code == 204
+        assert cancel(messages_lab, cancelled) == 200
+        before[cancelled] = messages_lab.service.read(cancelled)
 
     over = [deleted, cancelled, finished, failed]
     for task_id in over:
@@ -133,9 +141,9 @@ def test_malformed_messages_are_dropped_each_with_a_line_and_harm_nobody(
 ) -> None:
     finished = messages_lab.start("sleep")
     messages_lab.service.wait_until(finished, "COMPLETED")
-    wait_in_line(messages_lab, queues, 3)
-    messages_lab.publish(finished)
-    good = queues.lpop("medium")
+    with in_line(messages_lab, queues, 3):
+        messages_lab.publish(finished)
+        good = queues.lpop("medium")
     assert good is not None
     neighbour = messages_lab.start("waits_for_word")
     before = messages_lab.service.read(finished)
@@ -149,6 +157,7 @@ def test_malformed_messages_are_dropped_each_with_a_line_and_harm_nobody(
     assert messages_lab.ledger.words(neighbour) == ["1 started"]
     messages_lab.ledger.give_word()
     assert messages_lab.service.wait_until(neighbour, "COMPLETED")["attempt"] == 1
+    messages_lab.ledger.take_word_back()
     assert messages_lab.ledger.words(neighbour) == ["1 started", "1 finished"]
     assert messages_lab.service.read(finished) == before
     assert messages_lab.ledger.words(finished) == ["1 started", "1 finished"]

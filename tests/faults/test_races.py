@@ -33,6 +33,10 @@ ALLOWED = {
     "cancel": {200, 202, 409},
 }
 
+# Without each of these nothing has raced.
+RACED = {"cancel 202", "cancel 409", "DELETE 204", "PUT 404", "GET 404"}
+ROUNDS = 150 if LONG else 10
+
 pytestmark = pytest.mark.timeout(900 if LONG else 180)
 
 
@@ -136,7 +140,10 @@ def test_changes_racing_with_workers_make_no_ghost_and_no_error(worker_lab: Lab)
     began_at = time.monotonic()
     with service.client() as client, ThreadPoolExecutor(24) as threads:
         race = Race(worker_lab, client, random)
-        for _ in range(150 if LONG else 10):
+        for number in range(6 * ROUNDS):
+            # Which answers come is chance, too.
+            if number >= ROUNDS and race.answers.keys() >= RACED:
+                break
             # So few at a time that they run while their clients ask.
             clients = [step for _ in range(16) for step in race.add()]
             random.shuffle(clients)
@@ -168,8 +175,7 @@ def test_changes_racing_with_workers_make_no_ghost_and_no_error(worker_lab: Lab)
             assert words[row.id] == [*started, f"{attempts_made} finished"], what
     assert worker_lab.ledger.overlaps() == []
     assert error_lines(worker_lab, "api", "first", "second") == []
-    # Otherwise nothing has raced.
-    assert race.answers.keys() >= {"cancel 202", "cancel 409", "DELETE 204", "PUT 404", "GET 404"}
+    assert race.answers.keys() >= RACED
 
 
 def test_a_crash_noted_in_the_midst_of_a_cancel_is_not_forgotten(

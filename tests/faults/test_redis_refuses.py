@@ -17,7 +17,7 @@ from tests.faults.load import Load
 from tests.faults.proxy import FaultProxy
 from tests.faults.verdict import assert_consistent, seconds_until_work_goes_on
 from tests.lab import Lab
-from tests.support import wait_for
+from tests.support import free_port, wait_for
 
 # What the service promises, in seconds.
 LONGEST_ANSWER = 0.5
@@ -64,7 +64,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     directory = tmp_path_factory.mktemp("pair")
     with ExitStack() as stack:
         first, second = (
-            stack.enter_context(EmbeddedValkey(directory / name, durable=False))
+            stack.enter_context(EmbeddedValkey(directory / name, port=free_port(), durable=False))
             for name in ("first", "second")
         )
         yield Pair(first, second, stack.enter_context(FaultProxy("127.0.0.1", first.port)))

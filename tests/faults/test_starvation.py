@@ -9,7 +9,6 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -142,7 +141,8 @@ def test_under_any_flood_each_task_starts_in_time_and_half_of_the_slots_keep_the
 def test_a_low_task_starts_within_the_longest_wait_under_an_endless_flood(
     worker_lab: Lab,
 ) -> None:
-    longest = 8.0
+    # A quarter of it is for the tasks that overdue ones wait for, and for rounds of half a second.
+    longest = 12.0
     worker_lab.service.settings |= {"MAX_WAIT_SECONDS": str(longest), "WORKER_CONCURRENCY": "2"}
     worker_lab.service.start_worker()
     stop = threading.Event()
@@ -171,12 +171,15 @@ def test_a_low_task_starts_within_the_longest_wait_under_an_endless_flood(
         stop.set()
         flooding.join()
 
-    figure("a LOW task's wait under a flood, of at most 8 s", max(waited))
+    figure(f"a LOW task's wait under a flood, of at most {longest:g} s", max(waited))
     assert max(waited) < longest
     # Not before its time either: until then the order was strict.
     assert min(waited) > longest / 2
     # And each of the flood that started meanwhile had come before those that had not.
     order = [e.task_id for e in worker_lab.ledger.entries() if e.word == "started"]
     urgent = [task_id for task_id in order if task_id not in low]
-    # Two slots write to the ledger side by side, so that neighbours may stand in either order.
-    assert all(later > earlier - 3 for earlier, later in pairwise(urgent))
+    # One that a slot has taken may begin a moment after what the other slot took next.
+    overtaken = [
+        sum(other < task_id for other in urgent[place:]) for place, task_id in enumerate(urgent)
+    ]
+    assert max(overtaken) < 2

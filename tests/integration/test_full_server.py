@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from typing import Any
 
 import psycopg2
 import pytest
@@ -14,6 +15,7 @@ from app.db.engine import Database, in_event_loop
 from app.errors import DatabaseUnavailable
 from app.local.postgres import EmbeddedPostgres
 from app.settings import Settings
+from tests.support import free_port, wait_for
 
 ROOM = 4
 CALLERS = 12
@@ -26,7 +28,7 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of its own, for no more than ROOM connections of everybody."""
     options = [f"max_connections={ROOM}", "superuser_reserved_connections=0"]
     directory = tmp_path_factory.mktemp("small")
-    with EmbeddedPostgres(directory, durable=False, options=options) as server:
+    with EmbeddedPostgres(directory, port=free_port(), durable=False, options=options) as server:
         yield server.url("postgres")
 
 
@@ -81,13 +83,21 @@ def test_coroutines_take_turns_with_the_connections_that_fit(
         assert asyncio.run(main()) == [1] * CALLERS
 
 
+def connected(url: str) -> Any:
+    """Return a connection, or None while those of an earlier test are still being closed."""
+    try:
+        return psycopg2.connect(url)
+    except psycopg2.OperationalError:
+        return None
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_who_gets_none_in_time_is_told_why(
     small_server: str, way: Callable[[Database], int]
 ) -> None:
     with ExitStack() as others, closing(database(small_server, seconds=0.5)) as late:
         for _ in range(ROOM):
-            others.enter_context(closing(psycopg2.connect(small_server)))
+            others.enter_context(closing(wait_for(lambda: connected(small_server), 5, "room")))
         began_at = time.monotonic()
         with pytest.raises(DatabaseUnavailable, match="too many clients already"):
             way(late)

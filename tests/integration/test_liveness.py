@@ -23,7 +23,7 @@ from tests import servers
 from tests.hanging_worker_app import consumption
 from tests.lab import Lab, lab
 from tests.servers import ROOT
-from tests.support import wait_for
+from tests.support import free_port, wait_for
 
 # Long enough for a worker to be found out that seems not to take messages.
 LONG = 2 * consumption.PERIOD_SECONDS
@@ -186,15 +186,17 @@ def test_an_idle_worker_is_green(own: Watched) -> None:
 
 def test_a_busy_worker_with_a_backlog_is_green(own: Watched) -> None:
     own.have_worker()
-    running = [own.lab.start("sleep", seconds=LONG + 2) for _ in "12"]
+    running = [own.lab.start("waits_for_word") for _ in "12"]
     waiting = own.lab.add("sleep", priority=Priority.LOW)
     own.lab.service.wait_until(waiting, "PENDING")
 
     own.assert_stays_green(LONG)
 
     assert own.lab.service.read(waiting)["status"] == "PENDING"
+    own.lab.ledger.give_word()
     for task_id in (*running, waiting):
         own.lab.service.wait_until(task_id, "COMPLETED")
+    own.lab.ledger.take_word_back()
 
 
 def test_a_worker_that_throws_away_what_it_cannot_read_is_green(own: Watched) -> None:
@@ -249,7 +251,7 @@ def test_a_worker_that_is_being_stopped_is_green(own: Watched) -> None:
 
 def test_a_worker_without_redis_is_green(database_url: str, tmp_path: Path) -> None:
     with (
-        EmbeddedValkey(tmp_path / "valkey", durable=False) as broker,
+        EmbeddedValkey(tmp_path / "valkey", port=free_port(), durable=False) as broker,
         watching(database_url, broker.url(0), tmp_path) as own,
     ):
         own.start_worker()

@@ -40,7 +40,7 @@ def test_an_answer_lets_everybody_in_even_before_the_one_that_tried_is_done() ->
 
 
 def test_one_that_comes_while_a_server_that_is_well_is_tried_is_let_in() -> None:
-    silence = Silence()
+    silence = Silence(patience_seconds=10)
     silence.note()
     came_in = threading.Event()
 
