@@ -70,8 +70,12 @@ def database_url(postgres: servers.Postgres) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def shared_database(postgres: servers.Postgres) -> Iterator[Database]:
     with postgres.database() as url:
+        # Large tables are made there, which is no statement that a service has to wait for.
         database = Database(
-            Settings(database_url=url, _env_file=None), pool_size=2, application_name="test"
+            Settings(database_url=url, _env_file=None),
+            pool_size=2,
+            application_name="test",
+            timeout_seconds=60,
         )
         yield database
         database.close()

@@ -14,7 +14,7 @@ from tests.worker_app import celery
 
 __all__ = ["celery"]
 
-consumption.PERIOD_SECONDS = 2.0
+consumption.PERIOD_SECONDS = 3.0
 consumption.LOOK_SECONDS = 0.2
 consumption._TURN_SECONDS = 0.3
 consumption._HANGS_AFTER_SECONDS = 1.0

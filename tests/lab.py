@@ -63,6 +63,13 @@ class Lab:
         return TaskMessage(task.id, task.queue, task.type, task.title, task.updated_at)
 
 
+def patient_publisher(settings: Settings) -> Publisher:
+    """Return a publisher that waits longer for Redis than an API does, which has others to ask."""
+    celery = create_celery(settings, publisher_only=True)
+    celery.conf.broker_transport_options |= {"socket_timeout": 5, "socket_connect_timeout": 5}
+    return Publisher(celery)
+
+
 @contextmanager
 def lab(database_url: str, redis_url: str, directory: Path, **settings: str) -> Iterator[Lab]:
     """Yield a lab whose API runs; its workers are the test's to start."""
@@ -76,7 +83,7 @@ def lab(database_url: str, redis_url: str, directory: Path, **settings: str) -> 
     )
     values = Settings(database_url=database_url, redis_url=redis_url, _env_file=None)
     database = Database(values, pool_size=3, application_name="test")
-    publisher = Publisher(create_celery(values, publisher_only=True))
+    publisher = patient_publisher(values)
     try:
         service.start_api()
         yield Lab(service, database, publisher, Ledger(ledger))

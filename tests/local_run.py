@@ -4,17 +4,19 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
 
 from tests.servers import ROOT
 from tests.support import free_port, wait_for
+
+T = TypeVar("T")
 
 # Printed when everything is ready.
 READY = "Ctrl-C stops everything."
@@ -86,13 +88,21 @@ class LocalRun:
 
     def processor_seconds(self) -> float:
         """Return what the run has taken of the processor, with those of it that have ended."""
-        times = [process.cpu_times() for process in self.processes()]
+        times = self.of_each(psutil.Process.cpu_times)
         return sum(t.user + t.system + t.children_user + t.children_system for t in times)
+
+    def of_each(self, ask: Callable[[psutil.Process], T]) -> list[T]:
+        """Return what `ask` says of each process; PostgreSQL has some that come and go."""
+        found = []
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                found.append(ask(process))
+        return found
 
     def find(self, *words: str) -> psutil.Process:
         """Return the first process that has all these words on its command line."""
-        for process in self.processes():
-            if set(words) <= set(process.cmdline()):
+        for process, line in self.of_each(lambda process: (process, process.cmdline())):
+            if set(words) <= set(line):
                 return process
         raise AssertionError(f"no process with {words}")
 

@@ -63,8 +63,8 @@ def test_log_lines_carry_the_name_of_their_process(run: LocalRun) -> None:
 def test_nothing_listens_beyond_this_machine(run: LocalRun) -> None:
     listening = [
         connection.laddr.ip
-        for process in run.processes()
-        for connection in process.net_connections("tcp")
+        for connections in run.of_each(lambda process: process.net_connections("tcp"))
+        for connection in connections
         if connection.status == psutil.CONN_LISTEN
     ]
 
@@ -76,7 +76,7 @@ def test_the_generated_passwords_are_for_their_owner_alone(run: LocalRun) -> Non
     files = [run.data_dir / server / "password" for server in ("postgres", "valkey")]
 
     assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
-    command_lines = "\n".join(" ".join(process.cmdline()) for process in run.processes())
+    command_lines = "\n".join(" ".join(line) for line in run.of_each(psutil.Process.cmdline))
     for file in files:
         assert file.read_text().strip() not in command_lines + run.output
 

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -93,8 +94,13 @@ def nothing_stored(service: Service) -> Iterator[None]:
     def is_on_record() -> bool:
         tasks.extend(client.get(newest).json())
         # The API records a moment after its answer that what is due lies in its queue.
+        # Where it could not, none does in a service without a worker, and none changes any more.
+        new = datetime.now(UTC) - timedelta(seconds=2)
         news = [each for each in tasks if each["status"] == "NEW"]
-        if not any(each["run_at"] <= each["created_at"] for each in news):
+        times = [
+            [datetime.fromisoformat(each[at]) for at in ("run_at", "created_at")] for each in news
+        ]
+        if not any(run_at <= created_at and created_at > new for run_at, created_at in times):
             return True
         tasks.clear()
         return False

@@ -129,7 +129,10 @@ def test_a_broken_task_fails_and_says_why(service: Service) -> None:
     assert failed["error_info"]
     assert "\n" not in failed["error_info"]
     assert failed["result"] is None
-    assert failed["completed_at"] >= failed["started_at"]
+    started, completed = (
+        datetime.fromisoformat(failed[name]) for name in ("started_at", "completed_at")
+    )
+    assert completed >= started
 
 
 def test_a_broken_task_that_is_told_not_to_fail_completes(service: Service) -> None:

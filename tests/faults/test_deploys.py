@@ -15,8 +15,9 @@ from tests.support import wait_for
 GRACE_SECONDS: float = Settings.model_fields["soft_shutdown_seconds"].default if LONG else 3.0
 # What the service promises: from a task's release to its next start.
 ELSEWHERE_SECONDS = 2.0
-# Neither Celery's shutdown nor the statement that hands a task back is free.
-OVERHEAD_SECONDS = 0.5
+# Neither Celery's shutdown nor the statement that hands a task back is free, nor is it all that
+# the machine does.
+OVERHEAD_SECONDS = 1.5
 
 pytestmark = pytest.mark.timeout(900 if LONG else 120)
 
@@ -31,7 +32,7 @@ def test_a_deploy_costs_short_tasks_nothing_and_moves_long_ones(worker_lab: Lab)
         # It stays full until the other one is ready, so that each gets its own.
         short = [
             worker_lab.start("waits_for_word", seconds=seconds)
-            for seconds in (0, GRACE_SECONDS - 1)
+            for seconds in (0, GRACE_SECONDS / 2)
         ]
         long = worker_lab.start("long_at_first", seconds=60)
         main = service.start_worker(staying)

@@ -27,7 +27,7 @@ CANCEL_SECONDS = 1.5
 AFTER_A_CHILD_SECONDS = 5.0
 # What a worker process may take beside what it has at rest, whatever a target sends.
 MOST_MIB = 64
-TIMEOUT_SECONDS = 1.0
+TIMEOUT_SECONDS = 2.0
 HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 
 # What makes an attempt fail, after which the target is well again.

@@ -24,7 +24,7 @@ from tests.support import wait_for
 AFTER_A_LEASE_SECONDS = 5.0
 # When they are ended, and by when what they ran must be on record as cancelled, then.
 ENDED_AFTER_SECONDS = 0.9 * LEASE_SECONDS
-CANCELLED_AFTER_SECONDS = ENDED_AFTER_SECONDS + (1.5 if LONG else 2.0)
+CANCELLED_AFTER_SECONDS = ENDED_AFTER_SECONDS + AFTER_A_LEASE_SECONDS
 
 pytestmark = pytest.mark.timeout(900 if LONG else 180)
 

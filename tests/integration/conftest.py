@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 import redis
 
-from app.broker.celery import create_celery
 from app.broker.publisher import Publisher
 from app.settings import Settings
 from tests import servers
-from tests.lab import Lab, lab
+from tests.lab import Lab, lab, patient_publisher
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def own_lab(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Lab]:
 
 @pytest.fixture
 def publisher(settings: Settings) -> Publisher:
-    return Publisher(create_celery(settings, publisher_only=True))
+    return patient_publisher(settings)
 
 
 @pytest.fixture

@@ -95,10 +95,10 @@ def connected(url: str) -> Any:
 def test_who_gets_none_in_time_is_told_why(
     small_server: str, way: Callable[[Database], int]
 ) -> None:
-    with ExitStack() as others, closing(database(small_server, seconds=0.5)) as late:
+    with ExitStack() as others, closing(database(small_server, seconds=2)) as late:
         for _ in range(ROOM):
             others.enter_context(closing(wait_for(lambda: connected(small_server), 5, "room")))
         began_at = time.monotonic()
         with pytest.raises(DatabaseUnavailable, match="too many clients already"):
             way(late)
-        assert 0.5 <= time.monotonic() - began_at < 2
+        assert 2 <= time.monotonic() - began_at < 5

@@ -48,8 +48,8 @@ def test_who_has_what_it_waits_for_is_not_given_up() -> None:
 
 
 def test_who_begins_anew_has_the_whole_time_again() -> None:
-    # A busy machine stands still for some tens of milliseconds now and then.
-    seconds = 0.5
+    # A busy machine stands still for some hundred milliseconds now and then.
+    seconds = 2.0
 
     async def waits(patience: Patience[str]) -> None:
         patience.begin("slow")

@@ -23,8 +23,8 @@ def test_while_one_tries_the_others_are_turned_away_at_once() -> None:
         for _ in range(20):
             with pytest.raises(StillSilentError), silence.respected():
                 pytest.fail("it would wait in vain")
-        # All together they wait as long as a server that is well may take.
-        assert time.monotonic() - began_at < 1
+        # All together they wait as long as a server that is well may take, and not each of them.
+        assert time.monotonic() - began_at < 3
     # It tried in vain, and is followed by another.
     with silence.respected(), pytest.raises(StillSilentError), silence.respected():
         pytest.fail("it would wait in vain")
@@ -51,7 +51,7 @@ def test_one_that_comes_while_a_server_that_is_well_is_tried_is_let_in() -> None
     with silence.respected():
         other = threading.Thread(target=come)
         other.start()
-        wait_for(lambda: silence._changed._waiters, 1, "the other waits for the one that tries")
+        wait_for(lambda: silence._changed._waiters, 5, "the other waits for the one that tries")
         assert not came_in.is_set()
         silence.end()
         assert came_in.wait(5)
