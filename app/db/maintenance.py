@@ -92,7 +92,11 @@ _UNDISPATCHED = (
 
 
 def mark_dispatched(connection: Connection, messages: Sequence[TaskMessage]) -> list[Moved]:
-    """Record that these messages are in their queues, for the tasks that still wait there."""
+    """Record that these messages are in their queues, for the tasks that still wait there.
+
+    Not for one that has changed since: it may have been claimed and wait for its next attempt,
+    which needs a message of its own. At worst that is a second one.
+    """
     return make_batch(
         connection,
         _MARK_DISPATCHED,
@@ -121,6 +125,8 @@ _named = (
         has_status(WAITING),
         TaskRow.dispatched_at.is_(None),
         TaskRow.run_at <= func.now(),
+        # Later than now is what was written before the clock was set back.
+        or_(TaskRow.updated_at <= _published.c.at, TaskRow.updated_at > func.now()),
     )
     .with_for_update(skip_locked=True)
     .lateral("named")

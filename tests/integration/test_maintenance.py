@@ -10,10 +10,12 @@ from app.broker.publisher import Publisher
 from app.db import attempts, creation, tasks, workers
 from app.db.engine import Database
 from app.domain.priority import Priority, QueueName
+from app.domain.retry import Backoff
 from app.domain.status import Status
 from app.domain.task import NewTask, Task, TaskMessage
 from app.services.lifecycle import maintenance
-from app.services.lifecycle.dispatch import dispatch
+from app.services.lifecycle.attempts import Failed, Settled, settle
+from app.services.lifecycle.dispatch import dispatch, record
 from app.services.lifecycle.lost_messages import LostMessages
 from app.settings import Settings
 from tests.support import wait_for
@@ -48,7 +50,7 @@ def age(database: Database, task: Task, seconds: float) -> None:
         connection.execute(
             text(
                 "UPDATE tasks SET created_at = created_at - :by, run_at = run_at - :by,"
-                " dispatched_at = dispatched_at - :by WHERE id = :id"
+                " updated_at = updated_at - :by, dispatched_at = dispatched_at - :by WHERE id = :id"
             ),
             {"by": timedelta(seconds=seconds), "id": task.id},
         )
@@ -156,6 +158,40 @@ def test_tasks_that_wait_long_in_a_queue_are_not_taken_for_lost(
     run_round(database, publisher, settings)
 
     assert messages(queues, "low") == 1
+
+
+def test_the_late_record_of_a_message_says_nothing_of_the_next_attempt(
+    database: Database, publisher: Publisher, settings: Settings, queues: Any
+) -> None:
+    """A worker was faster than the record, the handler failed, and its retry is due at once."""
+    task = add(database)
+    message = TaskMessage(task.id, task.queue, task.type, task.title, task.updated_at)
+    with database.transaction() as connection:
+        claimed = attempts.claim(connection, task.id, task.queue, "one@test/1", 15, TYPES)
+        assert claimed is not None
+    at_once = Backoff(initial_seconds=0)
+    settled = settle(database, claimed, Failed("broken", permanent=False), at_once)
+    assert settled is Settled.RETRY_SCHEDULED
+
+    record(database, [message])
+
+    assert read(database, task.id).dispatched_at is None
+    run_round(database, publisher, settings)
+    assert read(database, task.id).dispatched_at is not None
+    assert messages(queues, "medium") == 1
+
+
+def test_a_clock_that_was_set_back_keeps_no_message_from_being_recorded(
+    database: Database, publisher: Publisher, queues: Any
+) -> None:
+    task = add(database)
+    with database.transaction() as connection:
+        later = text("UPDATE tasks SET updated_at = now() + interval '1 minute' WHERE id = :id")
+        connection.execute(later, {"id": task.id})
+    dispatch(
+        database, publisher, [TaskMessage(task.id, task.queue, task.type, "", task.created_at)]
+    )
+    assert read(database, task.id).dispatched_at == task.created_at
 
 
 def test_a_foreign_message_in_a_queue_harms_nothing(
