@@ -5,9 +5,10 @@ queue behind it; run it again. The advisory lock lets several containers start a
 """
 
 import sys
+import time
 
 import sqlalchemy
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
 from alembic import context
 from app.db.models import Base
@@ -18,6 +19,23 @@ ADVISORY_LOCK = 7_305_021_946
 LOCK_TIMEOUT = "5s"
 # Longer than any statement here should take, short enough to notice one that does.
 STATEMENT_TIMEOUT = "300s"
+# How long others may migrate before this gives up, and how often they are looked after.
+TURN_SECONDS, PAUSE_SECONDS = 300, 0.2
+
+
+def wait_for_turn(connection: Connection) -> None:
+    """Take the lock that one migration at a time has.
+
+    By asking again and again: whoever waits in a statement holds a snapshot, for whose end an index
+    that is built CONCURRENTLY waits in turn (PostgreSQL's manual, "Building Indexes Concurrently").
+    """
+    deadline = time.monotonic() + TURN_SECONDS
+    query = text("SELECT pg_try_advisory_lock(:key)")
+    while not connection.execute(query, {"key": ADVISORY_LOCK}).scalar_one():
+        connection.commit()
+        if time.monotonic() > deadline:
+            sys.exit(f"Other migrations of this database have not ended for {TURN_SECONDS} s.")
+        time.sleep(PAUSE_SECONDS)
 
 
 def run() -> None:
@@ -35,7 +53,7 @@ def run() -> None:
                 " Create it with ENCODING 'UTF8' TEMPLATE template0."
             )
         connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
+        wait_for_turn(connection)
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
         connection.commit()
         context.configure(

@@ -24,6 +24,8 @@ _REDIS_ADDRESS = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+# In seconds: what is longer was meant as never, and more than a time can be counted on from now.
+_YEAR = 365 * 86_400
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -124,6 +126,7 @@ class Settings(BaseSettings):
     time_limit_seconds: int = Field(
         default=3600,
         ge=1,
+        le=_YEAR,
         description="Longest time in seconds for one attempt; it is then stopped and has failed",
     )
     soft_shutdown_seconds: float = Field(
@@ -147,6 +150,7 @@ class Settings(BaseSettings):
     max_wait_seconds: float = Field(
         default=600.0,
         ge=1,
+        le=_YEAR,
         description="Seconds within which a waiting task is raised up to the most urgent queue",
     )
 

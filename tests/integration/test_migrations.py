@@ -302,6 +302,23 @@ def test_an_upgrade_that_was_broken_off_is_finished_by_the_next_one(
     database.alembic("check")
 
 
+def test_migrations_that_are_started_at_the_same_time_take_turns(database: Migrated) -> None:
+    """As several containers do: indexes are built CONCURRENTLY, beside those who wait."""
+    command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    environment = {**os.environ, "DATABASE_URL": database.url}
+    started = [
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
+        for _ in range(3)
+    ]
+    ended = [
+        (process.communicate(timeout=100)[1].decode(), process.returncode) for process in started
+    ]
+    assert [code for _, code in ended] == [0] * 3, ended
+    database.alembic("check")
+
+
 def claim(connection: Any, task_id: int) -> Any:
     queue, types = QueueName.LOW, ["simulated_work"]
     task = attempts.claim(connection, task_id, queue, "worker@test/1", 15, types)

@@ -68,6 +68,19 @@ def test_a_compressed_body_is_decompressed(coding: str, compress: Any) -> None:
     assert read(small, coding=coding, most=10) == Body(data[:10], truncated=True)
 
 
+def test_all_members_of_a_gzip_body_are_read() -> None:
+    members = gzip.compress(b"abc") + gzip.compress(b"") + gzip.compress(b"def")
+    for parts in ([members], [members[i : i + 1] for i in range(len(members))]):
+        assert read(*parts, coding="gzip") == Body(b"abcdef")
+        assert read(*parts, coding="gzip", most=4) == Body(b"abcd", truncated=True)
+        # As other programs do, tar for one.
+        assert read(*parts, b"\0" * 100, coding="gzip") == Body(b"abcdef")
+    with pytest.raises(BrokenBody, match="breaks off"):
+        read(members[:-1], coding="gzip")
+    with pytest.raises(BrokenBody, match="padding"):
+        read(*[gzip.compress(b"") * 1000] * 10, coding="gzip")
+
+
 def test_an_empty_body_is_empty_however_it_is_said_to_be_compressed() -> None:
     assert read(coding="gzip") == Body(b"")
 
@@ -192,6 +205,14 @@ def test_a_text_is_cut_to_the_room_that_it_takes_once_escaped(text: str, room: i
     assert body.size(told.value) <= max(room, 2)
     if room >= 100:
         assert body.size(told.value) > room * 0.8
+
+
+def test_numbers_count_with_the_digits_that_they_are_stored_with() -> None:
+    numbers = [1e300] * 10
+    told = Told(numbers, "json", json.dumps(numbers))
+    assert body.fit(told, 3000 + 11 + 10) == (told, False)
+    cut, was_cut = body.fit(told, 3000)
+    assert (cut.encoding, was_cut) == ("text", True)
 
 
 def test_json_that_is_too_large_becomes_text() -> None:

@@ -70,6 +70,8 @@ def test_a_database_without_one_host_is_left_to_the_migrations(url: str) -> None
 def test_what_is_no_address_is_told(ask: object) -> None:
     assert callable(ask)
     assert "is not an address" in ask("scheme://host:port/0")
+    # What stands before a slash in a password is taken for a port.
+    assert "S3cret" not in ask("scheme://user:S3cret/xyz@host/0")
 
 
 def test_words_are_sent_to_redis_with_their_length_in_bytes() -> None:

@@ -73,3 +73,11 @@ def test_an_address_of_redis_that_the_client_would_choke_on_is_refused(url: str)
     (error,) = refused.value.errors()
     assert error["loc"] == ("redis_url",)
     assert WRONG_REDIS[url] in error["msg"]
+
+
+@pytest.mark.parametrize("name", ["max_wait_seconds", "time_limit_seconds"])
+@pytest.mark.parametrize("seconds", ["999999999999", "1e300", "inf", "nan", "0"])
+def test_a_time_that_no_clock_can_count_is_refused(name: str, seconds: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(**{name: seconds}, _env_file=None)
+    assert [error["loc"] for error in refused.value.errors()] == [(name,)]

@@ -12,10 +12,13 @@ from typing import Any, Literal
 
 import httpx
 
+from app.domain.stored_json import stored_size
 from app.handlers.http_request.redaction import Redaction
 
 Encoding = Literal["json", "text", "base64"]
 
+# What each member of a gzip body begins with (RFC 1952, section 2.3.1).
+_GZIP = 0x1F
 # Beyond the limit, so much may be read of a compressed body that holds nothing but padding.
 _PADDING = 65_536
 # Deeper than that, other readers of the result would give up.
@@ -75,23 +78,29 @@ def read(response: httpx.Response, most: int) -> Body:
 def _decompressed(parts: Iterator[bytes], most: int) -> Iterator[bytes]:
     """Yield what the parts decompress to, in pieces of at most `most` + 1 bytes."""
     # 47: the largest window, and either of the headers of gzip and zlib (zlib's manual).
-    inflater, taken = zlib.decompressobj(47), 0
+    inflater, taken, is_gzip = zlib.decompressobj(47), 0, False
     for part in parts:
-        if not taken and part and part[0] & 0x0F != 8 and part[0] != 0x1F:
-            # Some servers send "deflate" without zlib's header (RFC 9110, section 8.4.1.2).
-            inflater = zlib.decompressobj(-15)
+        if not taken and part:
+            is_gzip = part[0] == _GZIP
+            if not is_gzip and part[0] & 0x0F != 8:
+                # Some servers send "deflate" without zlib's header (RFC 9110, section 8.4.1.2).
+                inflater = zlib.decompressobj(-15)
         taken += len(part)
         rest = part
-        while rest and not inflater.eof:
+        while rest:
+            if inflater.eof:
+                # A gzip body may have several members, one after the other (RFC 1952, section 2.2);
+                # what else follows is padding.
+                if not is_gzip or rest[0] != _GZIP:
+                    return
+                inflater = zlib.decompressobj(31)
             try:
                 yield inflater.decompress(rest, most + 1)
             except zlib.error:
                 raise BrokenBody("the answer's body is not compressed as it says") from None
-            rest = inflater.unconsumed_tail
-        if taken > most + _PADDING and not inflater.eof:
+            rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+        if taken > most + _PADDING:
             raise BrokenBody("the answer's body holds nothing but padding")
-        if inflater.eof:
-            return
     if taken and not inflater.eof:
         raise BrokenBody("the answer's compressed body breaks off")
 
@@ -186,4 +195,4 @@ def fit(told: Told, room: int) -> tuple[Told, bool]:
 
 def size(value: Any) -> int:
     """Return how many bytes of JSON a value is, as its storage counts them."""
-    return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return stored_size(value)

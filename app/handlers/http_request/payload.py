@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -110,6 +111,11 @@ class HttpRequest(BaseModel):
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        # Before all else, whose cost grows with it.
+        size = sum(len(name) + len(value) for name, value in headers.items())
+        most = get_settings().http_request_max_header_bytes
+        if size > most:
+            raise ValueError(f"has {size} bytes; {most} are allowed")
         refuse(((name,) for name in headers if not _TOKEN.fullmatch(name)), "is no header name")
         refuse(
             ((name,) for name in headers if _OURS.fullmatch(name)),
@@ -119,13 +125,8 @@ class HttpRequest(BaseModel):
             ((name,) for name, value in headers.items() if not _VALUE.fullmatch(value)),
             "must have a value of one line in Latin-1, without control characters",
         )
-        lower = [name.lower() for name in headers]
-        twice = [name for name in headers if lower.count(name.lower()) > 1]
-        refuse(((name,) for name in twice), "is given twice")
-        size = sum(len(name) + len(value) for name, value in headers.items())
-        most = get_settings().http_request_max_header_bytes
-        if size > most:
-            raise ValueError(f"has {size} bytes; {most} are allowed")
+        count = Counter(name.lower() for name in headers)
+        refuse(((name,) for name in headers if count[name.lower()] > 1), "is given twice")
         return {name: value.strip(" \t") for name, value in headers.items()}
 
     @model_validator(mode="after")
