@@ -1,9 +1,12 @@
 """What routes are given: the process's connections, and the ids in their paths."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from app.api.pages import Pages
 from app.broker.loop_publisher import LoopPublisher
@@ -17,6 +20,7 @@ from app.settings import Settings
 
 # What PostgreSQL's bigint can hold; a larger number names no task.
 LARGEST_ID = 2**63 - 1
+_WHOLE_NUMBER = re.compile("-?[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +52,22 @@ async def _resources(request: Request) -> Resources:
 
 
 Service = Annotated[Resources, Depends(_resources)]
-TaskId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="The task's id")]
+
+
+def _digits_alone(value: str) -> str:
+    """Refuse what is a number to Python, but no task's id: ` 1`, `1_0`, `1.0`, `+1`.
+
+    Raises ValueError.
+    """
+    if not _WHOLE_NUMBER.fullmatch(value):
+        raise PydanticCustomError(
+            "int_parsing", "Input should be a valid integer, unable to parse string as an integer"
+        )
+    return value
+
+
+TaskId = Annotated[
+    int,
+    Path(ge=1, le=LARGEST_ID, description="The task's id"),
+    BeforeValidator(_digits_alone),
+]

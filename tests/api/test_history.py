@@ -225,7 +225,13 @@ def test_a_wrong_attempt_is_named(idle_client: httpx.Client, value: str) -> None
 
 
 @pytest.mark.parametrize("part", [*PARTS, "retry"])
-@pytest.mark.parametrize("task_id", ["0", "-1", str(2**63), "abc", "%00", "%ed%a0%80", "1e3"])
+@pytest.mark.parametrize(
+    "task_id",
+    [
+        *("0", "-1", str(2**63), "abc", "%00", "%ed%a0%80", "1e3"),
+        *("1%E2%80%83", "1%0B", "%201", "+1", "1_0", "1.0", "%D9%A1"),
+    ],
+)
 def test_an_id_that_cannot_be_is_refused(
     idle_client: httpx.Client, part: str, task_id: str
 ) -> None:

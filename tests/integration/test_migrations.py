@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from tests.service import Service
 from tests.support import wait_for
 
 pytestmark = pytest.mark.timeout(180)
+
+# Of alembic/env.py, which cannot be imported.
+ADVISORY_LOCK = 7_305_021_946
 
 # Where the tasks of a live service of the version before can stand, but for the texts.
 OF_0002 = """
@@ -302,20 +306,27 @@ def test_an_upgrade_that_was_broken_off_is_finished_by_the_next_one(
     database.alembic("check")
 
 
-def test_migrations_that_are_started_at_the_same_time_take_turns(database: Migrated) -> None:
-    """As several containers do: indexes are built CONCURRENTLY, beside those who wait."""
-    command = [sys.executable, "-m", "alembic", "upgrade", "head"]
-    environment = {**os.environ, "DATABASE_URL": database.url}
-    started = [
-        subprocess.Popen(
-            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-        )
-        for _ in range(3)
-    ]
-    ended = [
-        (process.communicate(timeout=100)[1].decode(), process.returncode) for process in started
-    ]
-    assert [code for _, code in ended] == [0] * 3, ended
+def test_who_waits_for_its_turn_keeps_no_index_from_being_built(database: Migrated) -> None:
+    """As of several containers that start at once: an index CONCURRENTLY waits for snapshots."""
+    with closing(database.connect()) as first:
+        cursor = first.cursor()
+        cursor.execute("CREATE TABLE large (id int)")
+        cursor.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
+        command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+        environment = {**os.environ, "DATABASE_URL": database.url}
+        with subprocess.Popen(command, cwd=ROOT, env=environment) as second:
+            asks = (
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+                " AND query LIKE ANY ('{%advisory_lock%,COMMIT}')"
+                f" AND pid <> {first.info.backend_pid} AND pid <> pg_backend_pid()"
+            )
+            wait_for(lambda: database.ask(asks), 20, "the other one asks for its turn")
+            cursor.execute("SET statement_timeout = '10s'")
+            cursor.execute("CREATE INDEX CONCURRENTLY ON large (id)")
+            assert second.poll() is None
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [ADVISORY_LOCK])
+            assert second.wait(60) == 0
+        cursor.execute("DROP TABLE large")
     database.alembic("check")
 
 

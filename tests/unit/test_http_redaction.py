@@ -3,13 +3,14 @@
 import base64
 import html
 import json
+import time
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 
 from app.handlers import registry
-from app.handlers.http_request.redaction import Redaction, is_secret
+from app.handlers.http_request.redaction import Redaction, conceal, is_secret
 
 CONCEALED = "**********"
 # With everything in it that is written differently somewhere.
@@ -160,3 +161,28 @@ def test_a_payload_that_fits_no_more_is_shown_without_raising() -> None:
         payload = shown(url="http://x", headers=headers)
         assert payload.keys() == {"url", "headers"}
         assert "abcdefgh" not in str(payload)
+
+
+def test_of_a_payload_that_takes_long_to_look_through_nothing_is_shown() -> None:
+    secrets = [f"s3cret{number}" for number in range(1500)]
+    cookie = ";".join(f"c={secret}" for secret in secrets)
+    payload = {"headers": {"Cookie": cookie, "Accept": "*"}, "body": "a" * 200_000 + secrets[7]}
+    began = time.process_time()
+    assert conceal(payload) == {"headers": "**********", "body": "**********"}
+    assert time.process_time() - began < 0.5
+
+    # What comes back is looked through by a worker, who has the time.
+    redaction = Redaction(payload["headers"])
+    began = time.process_time()
+    assert redaction.json([payload["body"], 7]) == ["a" * 200_000 + "**********", 7]
+    assert time.process_time() - began < 10
+
+
+def test_of_a_large_payload_with_few_secrets_all_else_is_shown() -> None:
+    headers = {"Authorization": "Bearer abcdefgh", "Accept": "*"}
+    payload = {"headers": headers, "json": ["x" * 60_000, "my abcdefgh", 1.5, None] * 4}
+    began = time.process_time()
+    shown = conceal(payload)
+    assert time.process_time() - began < 0.5
+    assert shown["json"] == ["x" * 60_000, "my **********", 1.5, None] * 4
+    assert shown["headers"] == {"Authorization": "**********", "Accept": "*"}

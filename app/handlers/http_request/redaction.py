@@ -9,7 +9,7 @@ import binascii
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -28,6 +28,9 @@ _NOT_SECRET = re.compile(
 _SHORTEST = 4
 # Cookies and parameters also have values that are no secrets, and those are mostly short.
 _SHORTEST_PARAMETER = 6
+# A payload is shown again and again, in an event loop that serves others. So many characters times
+# secrets are looked through; of what has more, nothing is shown.
+_MOST_WORK = 4_000_000
 
 
 def is_secret(name: str) -> bool:
@@ -43,9 +46,12 @@ def conceal(payload: dict[str, Any]) -> dict[str, Any]:
     if not headers:
         return payload
     shown = {name: CONCEALED if is_secret(name) else value for name, value in headers.items()}
-    redaction = Redaction(headers)
     harmless = {**payload, "headers": shown}
-    return redaction.json(harmless) if redaction.may_be_in(harmless) else harmless
+    redaction = Redaction(headers)
+    if redaction.work(harmless) > _MOST_WORK:
+        return all_concealed(payload)
+    cleaned: dict[str, Any] = redaction.json(harmless)
+    return cleaned
 
 
 class Redaction:
@@ -53,43 +59,44 @@ class Redaction:
 
     def __init__(self, headers: Mapping[str, Any]) -> None:
         values = [str(value) for name, value in headers.items() if is_secret(name)]
-        secrets = {part for value in values for part in _parts(value)}
-        self._alone = secrets
-        forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
-        # The longest first, so that no form hides a longer one that it begins.
-        self._forms = sorted(forms, key=lambda form: (-len(form), form))
-        self._bytes = [
+        self._alone = {part for value in values for part in _parts(value)}
+
+    @cached_property
+    def _forms(self) -> list[str]:
+        secrets = (secret for secret in self._alone if len(secret) >= _SHORTEST)
+        forms = {form for secret in secrets for form in _forms(secret)}
+        # The longest first, so that no form hides a longer one that is a part of it.
+        return sorted(forms, key=lambda form: (-len(form), form))
+
+    @cached_property
+    def _bytes(self) -> list[bytes]:
+        return [
             data
             for form in self._forms
             for data in dict.fromkeys((form.encode(), form.encode("latin-1", "replace")))
         ]
 
-    @cached_property
-    def _pattern(self) -> re.Pattern[str] | None:
-        pattern = "|".join(map(re.escape, self._forms))
-        return re.compile(pattern) if pattern else None
-
-    @cached_property
-    def _bytes_pattern(self) -> re.Pattern[bytes] | None:
-        pattern = b"|".join(map(re.escape, self._bytes))
-        return re.compile(pattern) if pattern else None
-
-    def may_be_in(self, value: Any) -> bool:
-        """Return whether a JSON value may hold a secret; much cheaper than taking it out."""
-        text = json.dumps(value, ensure_ascii=False)
-        alone = (json.dumps(secret, ensure_ascii=False)[1:-1] for secret in self._alone)
-        return any(form in text for form in (*self._forms, *alone))
+    def work(self, value: Any) -> int:
+        """Return what it takes to look through a JSON value, in characters times secrets."""
+        return len(self._alone) * sum(map(len, _texts(value)))
 
     def text(self, text: str) -> str:
         """Return a text without the secrets."""
+        return self._without(text, self._forms)
+
+    def _without(self, text: str, forms: Iterable[str]) -> str:
         if text in self._alone:
             return CONCEALED
-        return self._pattern.sub(CONCEALED, text) if self._pattern else text
+        # One after the other: an expression of many alternatives tries them all at each character.
+        for form in forms:
+            text = text.replace(form, CONCEALED)
+        return text
 
     def data(self, data: bytes) -> bytes:
         """Return data without the secrets."""
-        mark = CONCEALED.encode()
-        return self._bytes_pattern.sub(mark, data) if self._bytes_pattern else data
+        for form in self._bytes:
+            data = data.replace(form, CONCEALED.encode())
+        return data
 
     def without_cut_secret(self, text: str) -> str:
         """Return a text that was cut off without a secret's beginning at its end."""
@@ -103,21 +110,30 @@ class Redaction:
         """Return a JSON value without the secrets in its texts, names and numbers."""
         if not self._alone:
             return value
-        return self._json(value)
+        texts = list(_texts(value))
+        # Looked for in all texts at once, between which stands what no header has.
+        together = "\0".join(texts)
+        forms = [form for form in self._forms if form in together]
+        if not forms and self._alone.isdisjoint(texts):
+            return value
+        return self._json(value, forms)
 
-    def _json(self, value: Any) -> Any:
+    def _json(self, value: Any, forms: Sequence[str]) -> Any:
         match value:
             case str():
-                return self.text(value)
+                return self._without(value, forms)
             case dict():
-                return {self.text(name): self._json(item) for name, item in value.items()}
+                return {
+                    self._without(name, forms): self._json(item, forms)
+                    for name, item in value.items()
+                }
             case list():
-                return [self._json(item) for item in value]
+                return [self._json(item, forms) for item in value]
             case bool() | None:
                 return value
             case _:
-                found = self._pattern and self._pattern.search(json.dumps(value))
-                return CONCEALED if found else value
+                digits = json.dumps(value)
+                return CONCEALED if any(form in digits for form in forms) else value
 
     def headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return an answer's headers as they may be shown."""
@@ -125,6 +141,24 @@ class Redaction:
             (self.text(name), CONCEALED if is_secret(name) else self.text(value))
             for name, value in headers
         ]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield what a JSON value has of texts, names and numbers."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                yield text
+            case dict() as items:
+                yield from items
+                waiting += items.values()
+            case list() as items:
+                waiting += items
+            case bool() | None:
+                pass
+            case number:
+                yield json.dumps(number)
 
 
 def _parts(value: str) -> set[str]:
