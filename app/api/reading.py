@@ -82,7 +82,10 @@ async def list_tasks(
     priority: Annotated[
         list[Priority], comma_separated(), Query(description="Only these; several may be given")
     ] = [],  # noqa: B006 - FastAPI copies the default
-    limit: Annotated[int, Query(ge=1, le=1000, description="The most to return")] = 100,
+    limit: Annotated[
+        int,
+        Query(ge=1, le=1000, description="The most to return; fewer come where tasks are large"),
+    ] = 100,
     skip: Annotated[int, Query(ge=0, le=LARGEST_ID, description="How many to leave out")] = 0,
     before: Annotated[
         int | None, Query(ge=1, le=LARGEST_ID, description="Only ids below; as in the Link header")

@@ -10,9 +10,11 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
+    case,
     cast,
     func,
     literal,
+    or_,
     select,
     true,
     tuple_,
@@ -30,6 +32,9 @@ _LARGEST = 2**63 - 1
 _SEPARATOR = "\x02"
 # As many tasks as PostgreSQL puts together at a time: a text of its own has 1 GB at most.
 _TOGETHER = 100
+# A page ends before its limit when it is larger than this, and so large a text comes in parts: a
+# task may have a megabyte, and Python takes up to four bytes for a character, several times over.
+_LARGE_BYTES = 8 * 2**20
 
 
 class TaskText(NamedTuple):
@@ -74,21 +79,32 @@ def read_page(
     skip: int,
     limit: int,
 ) -> PageText:
-    """Return up to `limit` tasks, newest first, with ids below `before`; no values mean any."""
+    """Return up to `limit` tasks, newest first, with ids below `before`; no values mean any.
+
+    Fewer, though there are more, where these are large.
+    """
     own = parameters(terms)
     texts: list[str] = []
     types: list[str] = []
     payloads: list[str] = []
+    together, size = _TOGETHER, 0
     while True:
-        count = min(limit, _TOGETHER)
+        count = min(limit, together)
         # One more than wanted tells whether there are more.
         statement, values = page_query(
             statuses=statuses, priorities=priorities, before=before, skip=skip, limit=count + 1
         )
-        ids, text, marked, concealed = connection.execute(statement, {**values, **own}).one()
+        ids, bytes_, text, marked, concealed = connection.execute(
+            statement, {**values, **own}
+        ).one()
         if ids is None:
             before = None
             break
+        if text is None:
+            # These are too large together.
+            together = max(1, count // 8)
+            continue
+        size += bytes_
         has_more = len(ids) > count
         texts.append(text[: text.rindex(_SEPARATOR)] if has_more else text)
         if marked:
@@ -97,7 +113,7 @@ def read_page(
             types += marked[:marks]
             payloads += concealed[:marks]
         before, skip, limit = ids[count - 1] if has_more else None, 0, limit - count
-        if not has_more or not limit:
+        if not has_more or not limit or size > _LARGE_BYTES:
             break
     return PageText(_SEPARATOR.join(texts).replace(_SEPARATOR, ","), types, payloads, before)
 
@@ -129,15 +145,30 @@ _limit = bindparam("p_limit", type_=BigInteger)
 def _page(page: Select[Any]) -> Select[Any]:
     """Return the statement that makes one row of a page's rows, in their order.
 
-    Aggregates take rows as a subquery gives them (PostgreSQL's manual, "Aggregate Functions").
+    Without texts where these are large, unless they are of one task and of the one that tells
+    whether there are more. Aggregates take rows as a subquery gives them (PostgreSQL's manual,
+    "Aggregate Functions").
     """
     row = page.subquery("page").c
     is_marked = row.payload.is_not(None)
+    texts = func.string_agg(row.json, _SEPARATOR)
+    payloads = func.sum(func.octet_length(row.payload)).filter(is_marked)
+    made = (
+        select(
+            func.array_agg(row.id).label("ids"),
+            (func.octet_length(texts) + func.coalesce(payloads, 0)).label("bytes"),
+            texts.label("texts"),
+            func.array_agg(row.type).filter(is_marked).label("types"),
+            func.array_agg(row.payload).filter(is_marked).label("payloads"),
+        )
+        .subquery("made")
+        .c
+    )
+    is_fit = or_(made.bytes <= _LARGE_BYTES, func.cardinality(made.ids) <= 2)
     return select(
-        func.array_agg(row.id),
-        func.string_agg(row.json, _SEPARATOR),
-        func.array_agg(row.type).filter(is_marked),
-        func.array_agg(row.payload).filter(is_marked),
+        made.ids,
+        made.bytes,
+        *(case((is_fit, each)) for each in (made.texts, made.types, made.payloads)),
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 from app.local.errors import LocalRunError
 
 # The checkout, which every process of the service starts in.
@@ -37,8 +39,10 @@ class Options:
         return self.database_url is None or self.redis_url is None
 
 
-def read_options(environment: Mapping[str, str]) -> Options:
+def read_options(environment: Mapping[str, str], dotenv: Path = PROJECT / ".env") -> Options:
     """Return the options that the environment sets, with the defaults for all others.
+
+    What the worker takes as its own time to end, it may have from the file `dotenv`, too.
 
     Raises:
         LocalRunError: a value does not fit; the message names the variable.
@@ -50,7 +54,9 @@ def read_options(environment: Mapping[str, str]) -> Options:
         data_dir=PROJECT / Path(environment.get("DATA_DIR") or DATA_DIR).expanduser(),
         database_url=environment.get("DATABASE_URL") or None,
         redis_url=environment.get("REDIS_URL") or None,
-        soft_shutdown_seconds=_seconds(environment, "SOFT_SHUTDOWN_SECONDS", SOFT_SHUTDOWN_SECONDS),
+        soft_shutdown_seconds=_seconds(
+            _settings_of(dotenv) | dict(environment), "SOFT_SHUTDOWN_SECONDS", SOFT_SHUTDOWN_SECONDS
+        ),
     )
     if options.api_port == options.flower_port:
         raise LocalRunError(f"API_PORT and FLOWER_PORT are both {options.api_port}.")
@@ -70,6 +76,11 @@ def child_environment(
         "PATH": os.pathsep.join([programs, kept.get("PATH") or os.defpath]),
         "PYTHONUNBUFFERED": "1",  # Their lines reach the terminal when they are written.
     }
+
+
+def _settings_of(dotenv: Path) -> dict[str, str]:
+    """Return what the service's settings find in a file, where the case of names says nothing."""
+    return {name.upper(): value for name, value in dotenv_values(dotenv).items() if value}
 
 
 def _port(environment: Mapping[str, str], variable: str, default: int) -> int:

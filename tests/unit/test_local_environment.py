@@ -26,6 +26,15 @@ def test_the_worker_has_the_time_to_stop_that_the_service_gives_it() -> None:
     assert read_options({"SOFT_SHUTDOWN_SECONDS": "0.5"}).soft_shutdown_seconds == 0.5
 
 
+def test_a_worker_that_has_its_time_to_end_from_a_file_is_given_it(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("# Ждать дольше\nsoft_shutdown_seconds=60\nAPI_PORT=1\n", encoding="utf-8")
+    options = read_options({}, dotenv)
+    assert (options.soft_shutdown_seconds, options.api_port) == (60, 8000)
+    from_both = read_options({"SOFT_SHUTDOWN_SECONDS": "0.5"}, dotenv)
+    assert from_both.soft_shutdown_seconds == 0.5
+
+
 def test_empty_variables_count_as_not_set() -> None:
     empty = dict.fromkeys(["API_PORT", "FLOWER_PORT", "DATA_DIR", "DATABASE_URL", "REDIS_URL"], "")
 
