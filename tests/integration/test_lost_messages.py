@@ -39,9 +39,12 @@ class Watch:
 
     def dispatch(self, at: float, priority: Priority = Priority.LOW) -> Task:
         new = NewTask("задача", None, priority, "simulated_work", {}, 3)
+        when = self._start + timedelta(seconds=at)
         with self._database.transaction() as connection:
             task = creation.insert_task(connection, new)
-        when = self._start + timedelta(seconds=at)
+            # Nothing is recorded of a task that has changed since its message was made.
+            aged = text("UPDATE tasks SET updated_at = :at WHERE id = :id")
+            connection.execute(aged, {"at": when, "id": task.id})
         message = TaskMessage(task.id, task.queue, task.type, task.title, when)
         assert dispatch(self._database, self._publisher, [message])
         return task

@@ -40,9 +40,11 @@ def crowd(shared_database):
     rows.reindex(shared_database)
     with shared_database.engine.connect() as connection:
         made = (
-            "INSERT INTO tasks (title, priority, status, type, queue, completed_at, run_at)"
+            "INSERT INTO tasks"
+            " (title, priority, status, type, queue, completed_at, run_at, updated_at)"
             " SELECT 'a task', 'LOW', :status, 'simulated_work', 'low',"
-            "   CASE WHEN :status = 'COMPLETED' THEN now() END, now() - interval '1 hour'"
+            "   CASE WHEN :status = 'COMPLETED' THEN now() END, now() - interval '1 hour',"
+            "   now() - interval '1 hour'"
             " FROM generate_series(1, 20000) RETURNING id"
         )
         connection.execute(text(made), {"status": "COMPLETED"})
